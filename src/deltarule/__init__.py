@@ -1,0 +1,1 @@
+"""Neural networks from the first neuron to a trained network."""

@@ -1,0 +1,317 @@
+"""Training: epochs as compiled calls over shuffled indices. The only Python loop is this one.
+
+Read ``step.py`` first. ``fit`` never sees a test set: it takes training and validation data.
+"""
+
+import contextlib
+import math
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from types import FrameType
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from deltarule.data import Dataset
+from deltarule.errors import DivergedError
+from deltarule.learning.callbacks import Callback, EarlyStopping
+from deltarule.learning.examples import cut, example_weights, to_device
+from deltarule.learning.optimizers import Rates
+from deltarule.learning.plan import make_plan
+from deltarule.learning.recipe import Recipe
+from deltarule.learning.schedules import learning_rates
+from deltarule.learning.state import Record, TrainState
+from deltarule.learning.step import Hyper, Program, Report, advance, start
+from deltarule.network.model import Model
+from deltarule.network.network import HostParams, Network
+from deltarule.seeds import generator
+
+DEFAULT_CUT = 0.1  # of the training data, for early stopping without validation data
+
+
+def fit(
+    network: Network,
+    train: Dataset,
+    validation: Dataset | float | None = None,
+    recipe: Recipe | None = None,
+    *,
+    params: HostParams | None = None,
+    sample_weight: np.ndarray | None = None,
+    callbacks: Sequence[Callback] = (),
+    resume: TrainState | None = None,
+) -> "Run":
+    """Train ``network`` on ``train`` and return the finished run.
+
+    Args:
+        network: the architecture; a shape it leaves open is taken from the data.
+        train: the examples to learn from.
+        validation: examples to measure after each epoch; or the share of ``train`` to cut off
+            for that. With ``recipe.early_stopping`` and nothing given, a tenth is cut off.
+        recipe: every other choice (``Recipe``).
+        params: where to start from, in the structure of ``network.init``; by default drawn from
+            the seed.
+        sample_weight: [n] how much each example of ``train`` counts; the cost of a batch is the
+            sum of weight x cost over its size, the weights scaled to mean 1. Not with a share
+            as ``validation``.
+        callbacks: called between compiled calls.
+        resume: go on from this state of the same run, bit for bit.
+
+    Raises:
+        ValueError: the data, the network and the recipe do not fit together.
+        DivergedError: a cost is not finite (early stopping goes back to the best epoch instead).
+
+    Ctrl-C ends the run after the call under way, with a warning: what is learned is not lost.
+
+    >>> x = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.uint8)
+    >>> xor = Dataset(x, np.array([0, 1, 1, 0]), classes=("0", "1"))
+    >>> network = Network([2, 8, 2], activation="tanh", output="softmax")
+    >>> run = fit(network, xor, recipe=Recipe(epochs=200, learning_rate=0.5, batch_size=4))
+    >>> run.model.predict(x).tolist()
+    [0, 1, 1, 0]
+    """
+    recipe = recipe or Recipe()
+    with jax.enable_x64(recipe.precision == "float64"):
+        run = Run(network, train, validation, recipe, params, sample_weight, callbacks)
+        if resume is not None:
+            run.state = resume
+        run.go()
+    return run
+
+
+class Run:
+    """A run of ``fit``, live while it goes on and what ``fit`` returns when it is over.
+
+    Attributes:
+        model: the trained network; of the best epoch if the run stopped early.
+        history: a record for each epoch (``TrainState``).
+        state: everything it takes to go on.
+        stopped: why the run ended before its last epoch, or None.
+        network, recipe, plan, train, validation: what was run.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        train: Dataset,
+        validation: Dataset | float | None,
+        recipe: Recipe,
+        params: HostParams | None,
+        sample_weight: np.ndarray | None,
+        callbacks: Sequence[Callback],
+    ) -> None:
+        if validation is None and recipe.early_stopping:
+            validation = DEFAULT_CUT
+        if isinstance(validation, float):
+            if sample_weight is not None:
+                raise ValueError(
+                    "sample_weight belongs to the examples of train, and cannot be kept while a "
+                    "share of them is cut off; give validation as a Dataset."
+                )
+            train, validation = cut(train, validation, recipe.seed)
+        self.network, self.recipe = network, recipe
+        self.train, self.validation = train, validation if validation else None
+        self.stopped: str | None = None
+        self.seconds = 0.0
+        self._check_data()
+        self._weights = example_weights(train, recipe.class_weight, sample_weight)
+        self.batch_size = self._batch_size()
+        self.callbacks = [*self._early_stopping(), *callbacks]
+        self.plan = make_plan(
+            len(train), self.batch_size, network.count(train.shape),
+            every_epoch=any(callback.every_epoch for callback in self.callbacks),
+        )  # fmt: skip
+        self._begin(params)
+
+    @property
+    def history(self) -> list[Record]:
+        """A record for each epoch done."""
+        return self.state.history
+
+    @property
+    def model(self) -> Model:
+        """The network as learned so far; the best epoch's if the run stops early."""
+        source = self.state.best or self.state.learner
+        params, state = jax.tree.map(np.asarray, (source.params, source.state))
+        data = self.train
+        return Model(self.network, params, state, data.shape, data.classes, data.scale)
+
+    def stop(self, reason: str) -> None:
+        """End the run after the call under way."""
+        self.stopped = self.stopped or reason
+
+    def go(self) -> None:
+        """Run until the last epoch or a reason to stop."""
+        with _ctrl_c_stops(self):
+            self._tell("started")
+            steps = self.plan.steps_per_call
+            while self.state.epoch < self.recipe.epochs and not self.stopped:
+                before = time.monotonic()
+                made = self._call(steps)
+                steps = self.plan.after(made, time.monotonic() - before)
+            self._tell("ended")
+
+    def _call(self, steps: int) -> int:
+        """Make one compiled call of about ``steps`` steps; return how many it made."""
+        state, plan = self.state, self.plan
+        before = time.monotonic()
+        first = state.position
+        epochs, last = 1, min(first + steps, plan.steps)
+        if first == 0 and plan.epochs_per_call > 1:
+            epochs, last = min(plan.epochs_per_call, self.recipe.epochs - state.epoch), plan.steps
+        state.learner, report = advance(
+            self.program, state.learner, self._train, self._validation,
+            *self._rows(state.epoch, epochs), self._hyper, self._chance,
+            state.epoch, epochs, first, last,
+        )  # fmt: skip
+        unfinished_cost = float(state.learner.cost)  # waits until the call is done
+        self.seconds += time.monotonic() - before
+        state.position = last % plan.steps
+        if last == plan.steps:
+            self._record(report, epochs)
+        elif not math.isfinite(unfinished_cost):
+            self._diverged(state.epoch + 1)
+        self._tell("advanced")
+        return epochs * (last - first)
+
+    def _rows(self, epoch: int, epochs: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return orders [rows, n] and learning rates [rows, steps] of the next epochs."""
+        recipe, plan, n = self.recipe, self.plan, len(self.train)
+        orders = np.zeros((plan.epochs_per_call, n), np.int32)
+        rates = np.zeros((plan.epochs_per_call, plan.steps), recipe.precision)
+        for row in range(epochs):
+            e = epoch + row
+            orders[row] = generator(recipe.seed, "shuffle", e).permutation(n)
+            rates[row] = learning_rates(
+                recipe.schedule, recipe.rate, e, recipe.epochs, plan.steps,
+                recipe.decay, recipe.decay_every,
+            )  # fmt: skip
+        self._last_rates = rates[:, -1]
+        return orders, rates
+
+    def _record(self, report: Report, epochs: int) -> None:
+        """Add the epochs of a report to the history, one by one, and tell the callbacks."""
+        report = jax.tree.map(np.asarray, report)
+        seconds, self.seconds = self.seconds / epochs, 0.0
+        for row in range(epochs):
+            record: Record = {
+                "epoch": self.state.epoch + 1,
+                "learning_rate": float(self._last_rates[row]),
+                "train_cost": float(report.cost[row]) / len(self.train),
+                "penalty": float(report.penalty[row]),
+                "seconds": seconds,
+            }
+            if self.train.classes:
+                record["train_accuracy"] = int(report.correct[row]) / len(self.train)
+            if self.validation is not None:
+                count = len(self.validation)
+                record["validation_cost"] = float(report.validation_cost[row]) / count
+                if self.train.classes:
+                    record["validation_accuracy"] = int(report.validation_correct[row]) / count
+            self.history.append(record)
+            self._tell("epoch_ended")
+            if not math.isfinite(record["train_cost"] + record["penalty"]):
+                self._diverged(record["epoch"])
+                return
+
+    def _diverged(self, epoch: int) -> None:
+        if self.state.best is not None:
+            self.stop(f"the cost of epoch {epoch} is not finite")
+            return
+        finite = [r for r in self.history if math.isfinite(r["train_cost"] + r["penalty"])]
+        last = (
+            f"the last finite cost was {finite[-1]['train_cost']:.4g}, of epoch "
+            f"{finite[-1]['epoch']}" if finite else "no epoch had a finite cost"
+        )  # fmt: skip
+        raise DivergedError(
+            f"training diverged in epoch {epoch}: the cost is not finite ({last}); choose a "
+            f"learning_rate below {self.recipe.rate:g}, or scale the inputs, which may hold "
+            "large values."
+        )
+
+    def _tell(self, event: str) -> None:
+        for callback in self.callbacks:
+            getattr(callback, event)(self)
+
+    def _check_data(self) -> None:
+        for name, data in (("train", self.train), ("validation", self.validation)):
+            if data is None:
+                continue
+            if len(data) == 0:
+                raise ValueError(f"{name} must hold at least one example, got none.")
+            outputs = self.network.output_shape(data.shape)
+            wanted = (
+                (len(data.classes),) if data.classes else data.y.reshape(len(data), -1).shape[1:]
+            )
+            if outputs != wanted:
+                what = "classes" if data.classes else "target values"
+                raise ValueError(
+                    f"the network has outputs of shape {outputs}, but {name} has {wanted[0]} "
+                    f"{what}; give the last layer {wanted[0]} units."
+                )
+
+    def _batch_size(self) -> int:
+        if self.recipe.batch_size > len(self.train):
+            warnings.warn(
+                f"batch_size {self.recipe.batch_size} is larger than the {len(self.train)} "
+                f"training examples; {len(self.train)} is used.",
+                stacklevel=4,
+            )
+        return min(self.recipe.batch_size, len(self.train))
+
+    def _early_stopping(self) -> list[Callback]:
+        recipe = self.recipe
+        if recipe.early_stopping is None:
+            return []
+        source = "validation" if self.validation is not None else "train"
+        monitor = recipe.monitor or f"{source}_{'accuracy' if self.train.classes else 'cost'}"
+        if monitor.endswith("accuracy") and not self.train.classes:
+            raise ValueError(f"monitor {monitor!r} needs classes; choose a cost for regression.")
+        return [EarlyStopping(recipe.early_stopping, monitor)]
+
+    def _begin(self, params: HostParams | None) -> None:
+        """Put data, rates and the first parameters on the device."""
+        recipe, network = self.recipe, self.network
+        drawn, layer_state = network.init(generator(recipe.seed, "weights"), self.train.shape)
+        self._train = to_device(self.train, network, self._weights)
+        self._validation = self.validation and to_device(self.validation, network, None)
+        self.program = Program(
+            network, recipe.cost, recipe.optimizer, recipe.clip is not None, self.batch_size,
+            network.output_shape(self.train.shape)[-1], recipe.precision,
+        )  # fmt: skip
+        rates = Rates(
+            recipe.rate, recipe.momentum, recipe.beta1, recipe.beta2, recipe.epsilon,
+            recipe.weight_decay, recipe.clip or 0.0,
+        )  # fmt: skip
+        self._hyper = Hyper(rates, recipe.l1, recipe.l2, recipe.label_smoothing)
+        self._chance = generator(recipe.seed, "dropout").integers(2**32, dtype=np.uint32)
+        cast = lambda a: jnp.array(a, recipe.precision)  # noqa: E731
+        first = jax.tree.map(cast, (params if params is not None else drawn, layer_state))
+        self.state = TrainState(start(self.program, self._hyper, *first))
+
+
+@contextlib.contextmanager
+def _ctrl_c_stops(run: Run) -> Iterator[None]:
+    """Let the first Ctrl-C stop the run after the call under way, the second one at once.
+
+    Where somebody else handles the signal already, or outside the main thread, nothing changes.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        run.stop("interrupted")
+
+    signal.signal(signal.SIGINT, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if run.stopped == "interrupted":
+        warnings.warn("Training interrupted by user.", stacklevel=4)

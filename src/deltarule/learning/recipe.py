@@ -1,0 +1,143 @@
+"""A recipe: every choice of a run that is not the network and not the data."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from deltarule.choices import choose
+from deltarule.learning.costs import COSTS
+from deltarule.learning.optimizers import OPTIMIZERS, USUAL_LEARNING_RATE
+from deltarule.learning.schedules import SCHEDULES
+
+MONITORS = ("validation_cost", "validation_accuracy", "train_cost", "train_accuracy")
+PRECISIONS = {"float32": 4, "float64": 8}  # bytes a number
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train, as plain data: it is stored with every run and every model.
+
+    Args:
+        cost: "cross_entropy" or "quadratic" (``costs.py``).
+        optimizer: "sgd", "momentum", "nesterov", "rmsprop", "adam" or "adamw".
+        learning_rate: eta of a step on the mean cost of a batch; None takes what is usual for
+            the optimizer: 0.1 for sgd, 0.01 with momentum, 0.001 for the others.
+        batch_size: examples a step; 1 is online learning. The last batch may be smaller.
+        epochs: passes over the training data.
+        l1, l2: the penalty l1 sum |w| + l2/2 sum w^2 on weights; l2 is lambda/n of the book.
+        momentum: mu of momentum and nesterov.
+        beta1, beta2, epsilon: the constants of adam; epsilon of rmsprop too.
+        weight_decay: of adamw.
+        clip: the largest length of a gradient; longer ones are shortened. None: no limit.
+        label_smoothing: the share of a target spread evenly over the classes.
+        schedule: how the learning rate changes (``schedules.py``), with ``decay`` and
+            ``decay_every`` epochs.
+        class_weight: "balanced", or a weight a class; None weighs all alike.
+        early_stopping: stop when the best epoch is this many epochs old, and go back to its
+            weights; None never stops early.
+        monitor: what "best" means; by default validation accuracy, for regression the cost.
+        seed: of initial weights, shuffles, cuts and dropout.
+        precision: "float32" or "float64".
+
+    Raises ``ValueError`` for a value outside its range.
+
+    >>> Recipe(epochs=30, learning_rate=0.5, batch_size=10, l2=5 / 50_000).optimizer
+    'sgd'
+    """
+
+    cost: str = "cross_entropy"
+    optimizer: str = "sgd"
+    learning_rate: float | None = None
+    batch_size: int = 10
+    epochs: int = 30
+    l1: float = 0.0
+    l2: float = 0.0
+    momentum: float = 0.9
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    weight_decay: float = 1e-4
+    clip: float | None = None
+    label_smoothing: float = 0.0
+    schedule: str = "constant"
+    decay: float | None = None
+    decay_every: int = 10
+    class_weight: str | tuple[float, ...] | None = None
+    early_stopping: int | None = None
+    monitor: str | None = None
+    seed: int = 0
+    precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        """Refuse what could not be run, by name."""
+        for name, choices in _CHOICES.items():
+            choose(name, getattr(self, name), choices)
+        if self.monitor is not None:
+            choose("monitor", self.monitor, dict.fromkeys(MONITORS))
+        for name, (low, high, whole) in _RANGES.items():
+            _check_range(name, getattr(self, name), low, high, whole)
+        if isinstance(self.class_weight, list):
+            object.__setattr__(self, "class_weight", tuple(self.class_weight))
+        if isinstance(self.class_weight, str) and self.class_weight != "balanced":
+            raise ValueError(
+                f"class_weight must be 'balanced' or one number a class, got {self.class_weight!r}."
+            )
+
+    @property
+    def rate(self) -> float:
+        """The learning rate at the start: the one given or the optimizer's usual one."""
+        if self.learning_rate is None:
+            return USUAL_LEARNING_RATE[self.optimizer]
+        return self.learning_rate
+
+    def describe(self) -> dict[str, Any]:
+        """Return the recipe as plain data; ``Recipe.from_description`` reads it."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_description(cls, fields: Mapping[str, Any]) -> "Recipe":
+        """Build the recipe that ``describe`` described; an unknown field is a ``ValueError``."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        if unknown := sorted(set(fields) - known):
+            raise ValueError(f"a recipe has no field {unknown[0]!r}; it has {sorted(known)}.")
+        return cls(**fields)
+
+
+_CHOICES: dict[str, Mapping[str, Any]] = {
+    "cost": COSTS,
+    "optimizer": OPTIMIZERS,
+    "schedule": SCHEDULES,
+    "precision": PRECISIONS,
+}
+
+_ANY = math.inf
+_RANGES: dict[str, tuple[float, float, bool]] = {  # lowest, highest, whole numbers only
+    "learning_rate": (0, _ANY, False),
+    "batch_size": (1, _ANY, True),
+    "epochs": (1, 10_000_000, True),
+    "l1": (0, _ANY, False),
+    "l2": (0, _ANY, False),
+    "momentum": (0, 1, False),
+    "beta1": (0, 1, False),
+    "beta2": (0, 1, False),
+    "epsilon": (0, _ANY, False),
+    "weight_decay": (0, _ANY, False),
+    "clip": (0, _ANY, False),
+    "label_smoothing": (0, 1, False),
+    "decay": (0, _ANY, False),
+    "decay_every": (1, _ANY, True),
+    "early_stopping": (1, _ANY, True),
+    "seed": (0, 2**63 - 1, True),
+}
+
+
+def _check_range(name: str, value: Any, low: float, high: float, whole: bool) -> None:
+    if value is None and name in ("learning_rate", "clip", "decay", "early_stopping"):
+        return
+    kind = "a whole number" if whole else "a number"
+    number = isinstance(value, int) or (isinstance(value, float) and not whole)
+    if isinstance(value, bool) or not number or not low <= value <= high or value == math.inf:
+        upper = "" if high == math.inf else f" and at most {high:,}"
+        raise ValueError(f"{name} must be {kind} of at least {low}{upper}, got {value!r}.")

@@ -1,0 +1,90 @@
+"""Everything a run needs to go on, as one value that can be stored and put back."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from deltarule.learning.step import Learner
+from deltarule.network.network import Params
+
+Record = dict[str, Any]
+
+
+class Best(NamedTuple):
+    """The parameters and state of the best epoch so far."""
+
+    params: Params
+    state: Params
+
+
+@dataclass
+class TrainState:
+    """Where a run stands.
+
+    Args:
+        learner: parameters, layer state, optimizer state and the sums of the epoch under way.
+        position: steps already made in the epoch under way.
+        history: a record for each whole epoch: epoch (from 1), learning_rate, train_cost,
+            train_accuracy, penalty, validation_cost, validation_accuracy, seconds.
+        best: kept while training stops early, else None.
+    """
+
+    learner: Learner
+    position: int = 0
+    history: list[Record] = field(default_factory=list)
+    best: Best | None = None
+
+    @property
+    def epoch(self) -> int:
+        """How many epochs are done."""
+        return len(self.history)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return every array by name, for a checkpoint."""
+        return {name: np.asarray(array) for name, array in _named(self._tree())}
+
+    def restored(self, arrays: Mapping[str, np.ndarray], header: Mapping[str, Any]) -> "TrainState":
+        """Return the state that ``arrays`` and ``header`` hold; this one gives the structure.
+
+        Raises ``ValueError`` if an array is missing, unknown or of another shape or type.
+        """
+        best = self.best
+        if best is None and any(name.startswith("best.") for name in arrays):
+            best = Best(self.learner.params, self.learner.state)
+        template = TrainState(self.learner, 0, [], best)._tree()
+        expected = dict(_named(template))
+        if set(expected) != set(arrays):
+            odd = sorted(set(expected) ^ set(arrays))[0]
+            raise ValueError(f"the arrays do not fit this run: {odd!r} is missing or unknown.")
+        for name, array in expected.items():
+            found = arrays[name]
+            if array.shape != found.shape or array.dtype != found.dtype:
+                raise ValueError(
+                    f"array {name!r} must be {array.dtype} of shape {array.shape}, got "
+                    f"{found.dtype} of shape {found.shape}."
+                )
+        leaves = [jnp.asarray(arrays[name]) for name in expected]
+        learner, best = jax.tree.unflatten(jax.tree.structure(template), leaves)
+        return TrainState(learner, int(header["position"]), list(header["history"]), best)
+
+    def header(self) -> dict[str, Any]:
+        """Return what is not an array, as plain data."""
+        return {"position": self.position, "history": self.history}
+
+    def _tree(self) -> tuple[Learner, Best | None]:
+        return self.learner, self.best
+
+
+def _named(tree: Any) -> list[tuple[str, Any]]:
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    roots = {"0": "learner", "1": "best"}
+    names = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in leaves]
+    split = [name.split(".", 1) for name in names]
+    return [
+        (f"{roots[head]}.{rest}", leaf)
+        for (head, rest), (_, leaf) in zip(split, leaves, strict=True)
+    ]

@@ -1,0 +1,104 @@
+"""A model: a network with its parameters, the names of its classes and the scale of its inputs.
+
+It is what training returns, what a model file holds, and what answers questions.
+"""
+
+import math
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from deltarule.network.activations import activation
+from deltarule.network.layers import Shape
+from deltarule.network.network import HostParams, Network, Params
+
+CHUNK = 1024  # examples asked at once; smaller remainders are padded to a power of two
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A trained network, ready to be asked.
+
+    Args:
+        network: the architecture.
+        params, state: a dictionary of NumPy arrays a layer.
+        shape: of one input, as the data has it; its size is that of the network's input.
+        classes: the names of the classes, in the order of the outputs; empty for regression.
+        scale: the network sees ``x * scale``: 1/255 for the bytes of an image.
+        provenance: where the model comes from: plain data for its file.
+    """
+
+    network: Network
+    params: HostParams
+    state: HostParams
+    shape: Shape
+    classes: tuple[str, ...] = ()
+    scale: float = 1.0
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The precision of the parameters."""
+        arrays = [array for layer in self.params for array in layer.values()]
+        return arrays[0].dtype if arrays else np.dtype(np.float32)
+
+    def logits(self, x: np.ndarray) -> np.ndarray:
+        """Return the last layer's weighted inputs z [n, outputs] for raw inputs x [n, ...]."""
+        x = self._checked(x)
+        starts = range(0, len(x), CHUNK)
+        parts = [self._ask(x[start : start + CHUNK]) for start in starts]
+        outputs = self.network.output_shape(self.shape)
+        return np.concatenate(parts) if parts else np.zeros((0, *outputs))
+
+    def outputs(self, x: np.ndarray) -> np.ndarray:
+        """Return the outputs a [n, outputs]: probabilities of the classes for softmax."""
+        with jax.enable_x64(self.dtype == np.float64):
+            return np.asarray(activation(self.network.output)(jnp.asarray(self.logits(x))))
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        """Return the class index [n] of the largest output, or the outputs for regression.
+
+        The indices are those of ``Dataset.y``; ``labels`` gives names.
+        """
+        return self.logits(x).argmax(axis=1) if self.classes else self.outputs(x)
+
+    def labels(self, x: np.ndarray) -> list[str]:
+        """Return the names of the predicted classes."""
+        if not self.classes:
+            raise ValueError("labels are names of classes, but this model has none: use predict.")
+        return [self.classes[index] for index in self.predict(x)]
+
+    def _checked(self, x: np.ndarray) -> np.ndarray:
+        x = np.asarray(x)
+        if x.ndim < 2 or math.prod(x.shape[1:]) != math.prod(self.shape):
+            raise ValueError(
+                f"x must hold inputs of shape {self.shape} behind a batch axis, got an array of "
+                f"shape {x.shape}; for a single input pass x[None]."
+            )
+        return x.reshape(len(x), *(self.network.shape or self.shape))
+
+    def _ask(self, x: np.ndarray) -> np.ndarray:
+        # A compiled program serves one shape: padding keeps their number small.
+        padded = min(CHUNK, 1 << max(len(x) - 1, 0).bit_length())
+        filled = np.concatenate([x, np.zeros((padded - len(x), *x.shape[1:]), x.dtype)])
+        with jax.enable_x64(self.dtype == np.float64):
+            z = _logits(self.network, self.params, self.state, filled, self.scale)
+            return np.asarray(z)[: len(x)]
+
+
+@partial(jax.jit, static_argnums=0)
+def _logits(
+    network: Network, params: Params, state: Params, x: jax.Array, scale: float
+) -> jax.Array:
+    dtype = next((a.dtype for layer in params for a in layer.values()), jnp.float32)
+    z, _ = network.logits(params, state, scaled(x, scale, dtype))
+    return z
+
+
+def scaled(x: jax.Array, scale: jax.Array | float, dtype: Any) -> jax.Array:
+    """Return what a network sees of raw inputs: ``x * scale`` in the precision of the run."""
+    return x.astype(dtype) * jnp.asarray(scale, dtype)

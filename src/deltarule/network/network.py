@@ -1,0 +1,291 @@
+"""A network: a sequence of layers, and the numbers that say how large it is.
+
+``Network([784, 30, 10])`` is the network of the book: layers of sigmoid neurons.
+``Network(Flatten(), Dense(100), Activation("relu"), Dense(10), Activation("softmax"))`` says every
+layer. Both make the same class: a value that holds no weights. Read ``layers.py`` first.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import jax
+import numpy as np
+
+from deltarule.choices import choose
+from deltarule.network.layers import (
+    LAYERS,
+    Activation,
+    Arrays,
+    Dense,
+    Dropout,
+    HostArrays,
+    Layer,
+    Rng,
+    Shape,
+)
+
+Params = tuple[Arrays, ...]
+HostParams = tuple[HostArrays, ...]
+
+_RELU_LIKE = ("relu", "leaky_relu", "elu", "gelu", "softplus")
+
+
+@dataclass(frozen=True, init=False)
+class Network:
+    """Layers one after another, and the shape of one input if it is known.
+
+    Args:
+        layers: the layers in order; or one list of sizes ``[inputs, hidden, ..., outputs]``.
+        shape: the shape of one input, without the batch axis. The sizes give it; with layers it
+            may be left out and is then taken from the data.
+        activation: (sizes only) of the hidden layers; an entry of ``activations.py``.
+        output: (sizes only) of the last layer: "sigmoid" as in the book, "softmax", "identity".
+        weight_init, bias_init: (sizes only) entries of ``initializers.py``. By default weights
+            are of variance 1/n (2/n for relu and its kin), and biases standard normal for sigmoid
+            networks, as in the book's third chapter, else zeros.
+        dropout: (sizes only) the share of each hidden layer's outputs to drop while training.
+
+    >>> Network([784, 30, 10]) == Network(
+    ...     Dense(30, bias_init="standard_normal"), Activation("sigmoid"),
+    ...     Dense(10, bias_init="standard_normal"), Activation("sigmoid"), shape=(784,))
+    True
+    """
+
+    layers: tuple[Layer, ...]
+    shape: Shape | None
+
+    def __init__(
+        self,
+        *layers: Layer | Sequence[int],
+        shape: Shape | None = None,
+        activation: str = "sigmoid",
+        output: str = "sigmoid",
+        weight_init: str | None = None,
+        bias_init: str | None = None,
+        dropout: float = 0.0,
+    ) -> None:
+        if len(layers) == 1 and isinstance(layers[0], (list, tuple)):
+            sizes = [_size(units) for units in layers[0]]
+            built = _dense_layers(sizes, activation, output, weight_init, bias_init, dropout)
+            shape = (sizes[0],)
+        else:
+            built = tuple(_checked(layer) for layer in layers)
+        if not built:
+            raise ValueError("a network needs at least one layer, got none.")
+        object.__setattr__(self, "layers", built)
+        object.__setattr__(self, "shape", None if shape is None else tuple(shape))
+
+    @property
+    def output(self) -> str:
+        """The name of the activation that ends the network, "identity" if none does."""
+        last = self.layers[-1]
+        return last.name if isinstance(last, Activation) else "identity"
+
+    def init(self, rng: Rng, shape: Shape | None = None) -> tuple[HostParams, HostParams]:
+        """Draw parameters and state for inputs of ``shape``, a dictionary of arrays a layer.
+
+        The arrays are NumPy's, in float64: the engine casts them to the precision of a run.
+        With ``rng=None`` they are placeholders that say shapes and take no memory.
+        Raises ``ValueError`` if a layer cannot take the shape that reaches it.
+
+        >>> params, state = Network([3, 4, 4, 1]).init(np.random.default_rng(0))
+        >>> [layer["w"].shape for layer in params if "w" in layer]
+        [(4, 3), (4, 4), (1, 4)]
+        """
+        params, state = [], []
+        current = self._input_shape(shape)
+        for layer in self.layers:
+            drawn, remembered, current = layer.init(rng, current)
+            params.append(drawn)
+            state.append(remembered)
+        return tuple(params), tuple(state)
+
+    def apply(
+        self,
+        params: Params,
+        state: Params,
+        x: jax.Array,
+        *,
+        key: jax.Array | None = None,
+        train: bool = False,
+    ) -> tuple[jax.Array, Params]:
+        """Return the outputs a [batch, ...] for inputs x [batch, ...], and the state after."""
+        return self._run(self.layers, params, state, x, key, train)
+
+    def logits(
+        self,
+        params: Params,
+        state: Params,
+        x: jax.Array,
+        *,
+        key: jax.Array | None = None,
+        train: bool = False,
+    ) -> tuple[jax.Array, Params]:
+        """Return the last layer's weighted inputs z, before ``output`` acts on them.
+
+        The costs start from z: log(sigmoid(z)) is infinite where its parts round to 0, while the
+        same quantity worked out from z never is.
+        """
+        ends_in_activation = isinstance(self.layers[-1], Activation)
+        layers = self.layers[:-1] if ends_in_activation else self.layers
+        z, after = self._run(layers, params, state, x, key, train)
+        return z, after + state[len(layers) :]
+
+    def _run(
+        self,
+        layers: tuple[Layer, ...],
+        params: Params,
+        state: Params,
+        x: jax.Array,
+        key: jax.Array | None,
+        train: bool,
+    ) -> tuple[jax.Array, Params]:
+        if key is None:
+            if train and any(isinstance(layer, Dropout) for layer in layers):
+                raise ValueError("key must be given while training: the network has dropout.")
+            key = jax.random.key(0)  # drawn from by no one
+        after = []
+        for position, (layer, p, s) in enumerate(zip(layers, params, state, strict=False)):
+            x, s = layer.apply(p, s, x, key=jax.random.fold_in(key, position), train=train)
+            after.append(s)
+        return x, tuple(after)
+
+    def output_shape(self, shape: Shape | None = None) -> Shape:
+        """Return the shape of one output for inputs of ``shape``."""
+        return self._shapes(shape)[-1]
+
+    def count(self, shape: Shape | None = None) -> int:
+        """Return the number of parameters.
+
+        >>> Network([784, 100, 100, 10]).count()
+        89610
+        """
+        params, _ = self.init(None, shape)
+        return sum(array.size for layer in params for array in layer.values())
+
+    def summary(self, shape: Shape | None = None) -> str:
+        """Return a table of the layers, their output shapes and parameter counts.
+
+        >>> print(Network([784, 30, 10]).summary())
+        layer               outputs  parameters
+        input                   784
+        Dense                    30      23,550
+        Activation sigmoid       30
+        Dense                    10         310
+        Activation sigmoid       10
+        total                            23,860
+        """
+        params, _ = self.init(None, shape)
+        counts = [sum(array.size for array in layer.values()) for layer in params]
+        names = ["input", *(_name(layer) for layer in self.layers)]
+        shapes = [" x ".join(str(n) for n in each) for each in self._shapes(shape)]
+        rows = [("layer", "outputs", "parameters")]
+        rows += [
+            (name, outputs, f"{count:,}" if count else "")
+            for name, outputs, count in zip(names, shapes, [0, *counts], strict=True)
+        ]
+        rows.append(("total", "", f"{sum(counts):,}"))
+        wide = [max(len(row[i]) for row in rows) for i in range(3)]
+        lines = [f"{a:{wide[0]}}  {b:>{wide[1]}}  {c:>{wide[2]}}".rstrip() for a, b, c in rows]
+        return "\n".join(lines)
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Return the layers as plain data, for model files; ``from_description`` reads it."""
+        return [
+            {"layer": type(layer).__name__, **dataclasses.asdict(layer)}  # type: ignore[call-overload]
+            for layer in self.layers
+        ]
+
+    @classmethod
+    def from_description(
+        cls, layers: Sequence[Mapping[str, Any]], shape: Shape | None = None
+    ) -> "Network":
+        """Build the network that ``describe`` described.
+
+        The schema is closed: a layer or a field that is not known, or of another type, is a
+        ``ValueError``. Nothing is imported by name.
+        """
+        return cls(*(_layer_from(entry) for entry in layers), shape=shape)
+
+    def _input_shape(self, shape: Shape | None) -> Shape:
+        known = self.shape if self.shape is not None else shape
+        if known is None:
+            raise ValueError("shape must be given: the network does not know its input's shape.")
+        if shape is not None and math.prod(known) != math.prod(shape):
+            raise ValueError(
+                f"the network expects inputs of shape {known}, got {tuple(shape)}; give it data "
+                f"with {math.prod(known)} numbers an example, or change its first size."
+            )
+        return known
+
+    def _shapes(self, shape: Shape | None) -> list[Shape]:
+        shapes = [self._input_shape(shape)]
+        for layer in self.layers:
+            shapes.append(layer.init(None, shapes[-1])[2])
+        return shapes
+
+
+def _dense_layers(
+    sizes: Sequence[int],
+    activation: str,
+    output: str,
+    weight_init: str | None,
+    bias_init: str | None,
+    dropout: float,
+) -> tuple[Layer, ...]:
+    if len(sizes) < 2:
+        raise ValueError(
+            f"sizes must hold at least two numbers, inputs and outputs; got {list(sizes)}."
+        )
+    weight_init = weight_init or ("he_normal" if activation in _RELU_LIKE else "scaled_normal")
+    bias_init = bias_init or ("standard_normal" if activation == "sigmoid" else "zeros")
+    layers: list[Layer] = []
+    for units in sizes[1:-1]:
+        layers += [Dense(units, weight_init, bias_init), Activation(activation)]
+        if dropout:
+            layers.append(Dropout(dropout))
+    # The last layer does not feed a relu, so it keeps variance 1/n unless told otherwise.
+    last_init = "scaled_normal" if weight_init == "he_normal" else weight_init
+    return (*layers, Dense(sizes[-1], last_init, bias_init), Activation(output))
+
+
+def _size(units: Any) -> int:
+    if isinstance(units, bool) or not isinstance(units, (int, np.integer)) or units < 1:
+        raise ValueError(f"every size must be an integer of at least 1, got {units!r}.")
+    return int(units)
+
+
+def _checked(layer: Any) -> Layer:
+    if type(layer) not in LAYERS.values():
+        raise ValueError(
+            f"a layer must be one of {', '.join(LAYERS)}; got {layer!r}. Give either layers, or "
+            "one list of sizes such as [784, 30, 10]."
+        )
+    return cast(Layer, layer)
+
+
+def _name(layer: Layer) -> str:
+    if isinstance(layer, Activation):
+        return f"Activation {layer.name}"
+    if isinstance(layer, Dropout):
+        return f"Dropout {layer.rate:g}"
+    return type(layer).__name__
+
+
+def _layer_from(entry: Mapping[str, Any]) -> Layer:
+    kind = choose("layer", entry.get("layer", "nothing"), LAYERS)
+    fields = {field.name: field.type for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    given = {name: value for name, value in entry.items() if name != "layer"}
+    if set(given) != set(fields):
+        raise ValueError(
+            f"layer {kind.__name__} expects the fields {sorted(fields)}, got {sorted(given)}."
+        )
+    for name, value in given.items():
+        if type(value) is not fields[name]:
+            raise ValueError(
+                f"{name} of layer {kind.__name__} must be {fields[name]}, got {value!r}."
+            )
+    return kind(**given)

@@ -1,1 +1,76 @@
-"""Neural networks from the first neuron to a trained network."""
+"""Neural networks from the first neuron to a trained network: readable, fast and practical.
+
+Start with ``deltarule.textbook`` to read how a network learns, and with ``Network``, ``Recipe``,
+``fit`` and ``evaluate`` to train one. Importing this package loads none of its dependencies; a
+name loads what it needs when it is first used.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from deltarule import data, plots, textbook
+    from deltarule.data import Dataset, Splits
+    from deltarule.files import load_model, save_model
+    from deltarule.learning import Callback, Evaluation, Recipe, Run, evaluate, fit
+    from deltarule.network import Activation, Dense, Dropout, Flatten, Model, Network
+    from deltarule.training import train
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "data": "deltarule.data",
+    "plots": "deltarule.plots",
+    "textbook": "deltarule.textbook",
+    "Dataset": "deltarule.data",
+    "Splits": "deltarule.data",
+    "load_model": "deltarule.files",
+    "save_model": "deltarule.files",
+    "Callback": "deltarule.learning",
+    "Evaluation": "deltarule.learning",
+    "Recipe": "deltarule.learning",
+    "Run": "deltarule.learning",
+    "evaluate": "deltarule.learning",
+    "fit": "deltarule.learning",
+    "Activation": "deltarule.network",
+    "Dense": "deltarule.network",
+    "Dropout": "deltarule.network",
+    "Flatten": "deltarule.network",
+    "Model": "deltarule.network",
+    "Network": "deltarule.network",
+    "train": "deltarule.training",
+}
+
+__all__ = [
+    "Activation",
+    "Callback",
+    "Dataset",
+    "Dense",
+    "Dropout",
+    "Evaluation",
+    "Flatten",
+    "Model",
+    "Network",
+    "Recipe",
+    "Run",
+    "Splits",
+    "data",
+    "evaluate",
+    "fit",
+    "load_model",
+    "plots",
+    "save_model",
+    "textbook",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'deltarule' has no attribute {name!r}")
+    module = importlib.import_module(_HOMES[name])
+    return module if module.__name__ == f"deltarule.{name}" else getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import jax
 import jax.numpy as jnp
 
-from deltarule.learning.state import Best
+from deltarule.learning.state import Best, Record
 
 if TYPE_CHECKING:
     from deltarule.learning.fit import Run
@@ -41,9 +41,9 @@ class Callback:
 class EarlyStopping(Callback):
     """Stop when the best epoch is ``patience`` epochs old, and keep the weights of the best.
 
-    The best epoch is the first of those with the lowest cost or the highest accuracy; an epoch
-    whose value is not a number is never the best. All it needs to know is in the history, so a
-    resumed run stops where the uninterrupted one would have.
+    The best epoch is the first of those with the lowest cost or the highest accuracy; one that
+    measured anything that is not finite is never the best. All it needs to know is in the
+    history, so a resumed run stops where the uninterrupted one would have.
     """
 
     def __init__(self, patience: int, monitor: str) -> None:
@@ -52,18 +52,20 @@ class EarlyStopping(Callback):
 
     def epoch_ended(self, run: "Run") -> None:
         """Keep the weights if this epoch is the best, stop if the best is too old."""
-        newest = len(run.history) - 1
-        best = self.best(run.history)
-        if best == newest:
+        if self.best(run.history) == len(run.history) - 1:
             learner = run.state.learner
             # copies: the learner's own arrays are given to the next call to overwrite
             run.state.best = jax.tree.map(jnp.copy, Best(learner.params, learner.state))
-        elif best is not None and newest - best >= self.patience:
+        self.judge(run)
+
+    def judge(self, run: "Run") -> None:
+        """Stop the run if its best epoch is too old; also asked when a run resumes."""
+        best = self.best(run.history)
+        if best is not None and len(run.history) - 1 - best >= self.patience:
             run.stop(f"{self.monitor} has not improved since epoch {best + 1}")
 
-    def best(self, history: list[dict[str, float]]) -> int | None:
+    def best(self, history: list[Record]) -> int | None:
         """Return the index of the best record, None if there is none yet."""
         sign = -1 if self.monitor.endswith("accuracy") else 1
-        values = [sign * record[self.monitor] for record in history]
-        finite = [index for index, value in enumerate(values) if not math.isnan(value)]
-        return min(finite, key=values.__getitem__, default=None)
+        finite = [i for i, record in enumerate(history) if all(map(math.isfinite, record.values()))]
+        return min(finite, key=lambda i: sign * history[i][self.monitor], default=None)

@@ -8,6 +8,7 @@ import numpy as np
 
 from deltarule.data import Dataset
 from deltarule.learning.costs import cost_function, targets
+from deltarule.network.activations import activation
 from deltarule.network.model import Model
 
 
@@ -87,11 +88,12 @@ def evaluate(model: Model, data: Dataset, cost: str = "cross_entropy") -> Evalua
         raise ValueError(
             f"data has the classes {data.classes}, but the model knows {model.classes}."
         )
-    z = model.logits(data.x)
+    logits = model.logits(data.x)
     with jax.enable_x64(True):
-        value = cost_function(cost, model.network.output)
-        y = targets(jnp.asarray(data.y), z.shape[-1], 0.0, jnp.dtype(jnp.float64))
-        mean = float(value(jnp.asarray(z, jnp.float64), y).mean())
-    outputs = model.outputs(data.x)
-    predictions = outputs.argmax(axis=1) if model.classes else outputs
+        z = jnp.asarray(logits, jnp.float64)
+        y = targets(jnp.asarray(data.y), z.shape[-1], 0.0, z.dtype)
+        mean = float(cost_function(cost, model.network.output)(z, y).mean())
+        outputs = np.asarray(activation(model.network.output)(z))
+    # Of the logits, as in training: where outputs round to 1 they no longer say which is largest.
+    predictions = logits.argmax(axis=1) if model.classes else outputs
     return Evaluation(len(data), mean, model.classes, data.y, predictions, outputs)

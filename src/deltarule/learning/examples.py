@@ -5,14 +5,17 @@ import numpy as np
 
 from deltarule.data import Dataset
 from deltarule.learning.step import Examples
+from deltarule.network.model import narrowed
 from deltarule.network.network import Network
 from deltarule.seeds import generator
 
 
-def to_device(data: Dataset, network: Network, weight: np.ndarray | None) -> Examples:
+def to_device(
+    data: Dataset, network: Network, weight: np.ndarray | None, precision: str
+) -> Examples:
     """Return ``data`` on the device: bytes stay bytes, scaled only inside the compiled step."""
-    x = data.x.reshape(len(data), *(network.shape or data.shape))
-    y = data.y.astype(np.int32) if data.classes else data.y.reshape(len(data), -1)
+    x = narrowed("x", data.x, precision).reshape(len(data), *(network.shape or data.shape))
+    y = data.y.astype(np.int32) if data.classes else narrowed("y", data.y, precision)
     weights = None if weight is None else jnp.asarray(weight)
     return Examples(jnp.asarray(x), jnp.asarray(y), weights, data.scale)
 
@@ -20,18 +23,27 @@ def to_device(data: Dataset, network: Network, weight: np.ndarray | None) -> Exa
 def cut(data: Dataset, share: float, seed: int) -> tuple[Dataset, Dataset]:
     """Cut a ``share`` of ``data`` off at random, keeping the proportions of the classes.
 
-    Returns (the rest, the share). Raises ``ValueError`` if either would be empty, or a class has
-    a single example.
+    Returns (the rest, the share). Raises ``ValueError`` if either has fewer examples than there
+    are classes, or a class has a single example.
     """
     if not 0 < share < 1:
-        raise ValueError(f"a share of validation data must lie between 0 and 1, got {share}.")
+        raise ValueError(
+            f"validation must be a Dataset or a share of train between 0 and 1, got {share!r}."
+        )
     from sklearn.model_selection import train_test_split
 
     random_state = int(generator(seed, "validation").integers(2**31))
-    rest, held = train_test_split(
-        np.arange(len(data)), test_size=share, random_state=random_state,
-        stratify=data.y if data.classes else None,
-    )  # fmt: skip
+    try:
+        rest, held = train_test_split(
+            np.arange(len(data)), test_size=share, random_state=random_state,
+            stratify=data.y if data.classes else None,
+        )  # fmt: skip
+    except ValueError as error:
+        reason = str(error).rstrip(".")
+        raise ValueError(
+            f"validation cannot be a share of {share:g} of these {len(data)} examples: {reason}; "
+            "give another share, or validation as a Dataset."
+        ) from None
     return data[rest], data[held]
 
 
@@ -59,6 +71,8 @@ def example_weights(
             raise ValueError("sample_weight must be finite, not negative, and not all zero.")
     if class_weight is not None:
         weight = weight * _of_classes(data, class_weight)[data.y]
+    if not weight.any():
+        raise ValueError("class_weight leaves no example that counts; give a class of train more.")
     normalised: np.ndarray = weight / weight.mean()
     return normalised
 
@@ -70,9 +84,9 @@ def _of_classes(data: Dataset, class_weight: str | tuple[float, ...]) -> np.ndar
         counts = np.bincount(data.y, minlength=len(data.classes))
         return len(data) / (len(counts) * np.maximum(counts, 1))
     weights = np.asarray(class_weight, dtype=float)
-    if weights.shape != (len(data.classes),) or (weights < 0).any() or not weights.any():
+    if weights.shape != (len(data.classes),) or not ((weights >= 0) & (weights < np.inf)).all():
         raise ValueError(
-            f"class_weight must hold one number of at least 0 for each of the "
+            f"class_weight must hold one finite number of at least 0 for each of the "
             f"{len(data.classes)} classes, got {class_weight}."
         )
     return weights

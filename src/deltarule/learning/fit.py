@@ -77,7 +77,7 @@ def fit(
     with jax.enable_x64(recipe.precision == "float64"):
         run = Run(network, train, validation, recipe, params, sample_weight, callbacks)
         if resume is not None:
-            run.state = resume
+            run.state = resume.copy()
         run.go()
     return run
 
@@ -90,6 +90,7 @@ class Run:
         history: a record for each epoch (``TrainState``).
         state: everything it takes to go on.
         stopped: why the run ended before its last epoch, or None.
+        resumed_at: how many epochs were done when it began: 0 unless it was resumed.
         network, recipe, plan, train, validation: what was run.
     """
 
@@ -105,7 +106,7 @@ class Run:
     ) -> None:
         if validation is None and recipe.early_stopping:
             validation = DEFAULT_CUT
-        if isinstance(validation, float):
+        if validation is not None and not isinstance(validation, Dataset):
             if sample_weight is not None:
                 raise ValueError(
                     "sample_weight belongs to the examples of train, and cannot be kept while a "
@@ -115,6 +116,7 @@ class Run:
         self.network, self.recipe = network, recipe
         self.train, self.validation = train, validation if validation else None
         self.stopped: str | None = None
+        self.resumed_at = 0
         self.seconds = 0.0
         self._check_data()
         self._weights = example_weights(train, recipe.class_weight, sample_weight)
@@ -147,6 +149,9 @@ class Run:
         """Run until the last epoch or a reason to stop."""
         with _ctrl_c_stops(self):
             self._tell("started")
+            for callback in self.callbacks:
+                if isinstance(callback, EarlyStopping):
+                    callback.judge(self)  # a resumed run may have been over already
             steps = self.plan.steps_per_call
             while self.state.epoch < self.recipe.epochs and not self.stopped:
                 before = time.monotonic()
@@ -157,31 +162,36 @@ class Run:
     def _call(self, steps: int) -> int:
         """Make one compiled call of about ``steps`` steps; return how many it made."""
         state, plan = self.state, self.plan
-        before = time.monotonic()
         first = state.position
         epochs, last = 1, min(first + steps, plan.steps)
         if first == 0 and plan.epochs_per_call > 1:
             epochs, last = min(plan.epochs_per_call, self.recipe.epochs - state.epoch), plan.steps
-        state.learner, report = advance(
-            self.program, state.learner, self._train, self._validation,
-            *self._rows(state.epoch, epochs), self._hyper, self._chance,
-            state.epoch, epochs, first, last,
-        )  # fmt: skip
-        unfinished_cost = float(state.learner.cost)  # waits until the call is done
+        before = time.monotonic()
+        report = self._advance(epochs, first, last)
         self.seconds += time.monotonic() - before
         state.position = last % plan.steps
         if last == plan.steps:
             self._record(report, epochs)
-        elif not math.isfinite(unfinished_cost):
+        elif not math.isfinite(float(state.learner.cost)):
             self._diverged(state.epoch + 1)
         self._tell("advanced")
         return epochs * (last - first)
+
+    def _advance(self, epochs: int, first: int, last: int) -> Report:
+        """Let the compiled program run; no epochs at all only compiles it."""
+        self.state.learner, report = advance(
+            self.program, self.state.learner, self._train, self._validation,
+            *self._rows(self.state.epoch, epochs), self._hyper, self._chance,
+            self.state.epoch, epochs, first, last,
+        )  # fmt: skip
+        jax.block_until_ready(report)  # type: ignore[no-untyped-call]
+        return report
 
     def _rows(self, epoch: int, epochs: int) -> tuple[np.ndarray, np.ndarray]:
         """Return orders [rows, n] and learning rates [rows, steps] of the next epochs."""
         recipe, plan, n = self.recipe, self.plan, len(self.train)
         orders = np.zeros((plan.epochs_per_call, n), np.int32)
-        rates = np.zeros((plan.epochs_per_call, plan.steps), recipe.precision)
+        rates = np.zeros((plan.epochs_per_call, plan.steps))
         for row in range(epochs):
             e = epoch + row
             orders[row] = generator(recipe.seed, "shuffle", e).permutation(n)
@@ -190,7 +200,7 @@ class Run:
                 recipe.decay, recipe.decay_every,
             )  # fmt: skip
         self._last_rates = rates[:, -1]
-        return orders, rates
+        return orders, rates.astype(recipe.precision)
 
     def _record(self, report: Report, epochs: int) -> None:
         """Add the epochs of a report to the history, one by one, and tell the callbacks."""
@@ -237,20 +247,24 @@ class Run:
             getattr(callback, event)(self)
 
     def _check_data(self) -> None:
-        for name, data in (("train", self.train), ("validation", self.validation)):
-            if data is None:
-                continue
-            if len(data) == 0:
-                raise ValueError(f"{name} must hold at least one example, got none.")
-            outputs = self.network.output_shape(data.shape)
-            wanted = (
-                (len(data.classes),) if data.classes else data.y.reshape(len(data), -1).shape[1:]
+        data, other = self.train, self.validation
+        if len(data) == 0:
+            raise ValueError("train must hold at least one example, got none.")
+        outputs = self.network.output_shape(data.shape)
+        wanted = (len(data.classes),) if data.classes else data.y.shape[1:]
+        if outputs != wanted:
+            what = "classes" if data.classes else "target values"
+            raise ValueError(
+                f"the network has outputs of shape {outputs}, but train has {wanted[0]} "
+                f"{what}; give the last layer {wanted[0]} units."
             )
-            if outputs != wanted:
-                what = "classes" if data.classes else "target values"
+        if other is not None:
+            ours = data.shape, data.classes, data.y.shape[1:]
+            theirs = other.shape, other.classes, other.y.shape[1:]
+            if ours != theirs:
                 raise ValueError(
-                    f"the network has outputs of shape {outputs}, but {name} has {wanted[0]} "
-                    f"{what}; give the last layer {wanted[0]} units."
+                    "validation must have the inputs and answers of train, (shape, classes, shape "
+                    f"of an answer) = {ours}, got {theirs}; take both from the same source."
                 )
 
     def _batch_size(self) -> int:
@@ -270,26 +284,39 @@ class Run:
         monitor = recipe.monitor or f"{source}_{'accuracy' if self.train.classes else 'cost'}"
         if monitor.endswith("accuracy") and not self.train.classes:
             raise ValueError(f"monitor {monitor!r} needs classes; choose a cost for regression.")
+        if monitor.startswith("validation") and self.validation is None:
+            raise ValueError(f"monitor {monitor!r} needs validation data, got none.")
         return [EarlyStopping(recipe.early_stopping, monitor)]
 
     def _begin(self, params: HostParams | None) -> None:
         """Put data, rates and the first parameters on the device."""
         recipe, network = self.recipe, self.network
         drawn, layer_state = network.init(generator(recipe.seed, "weights"), self.train.shape)
-        self._train = to_device(self.train, network, self._weights)
-        self._validation = self.validation and to_device(self.validation, network, None)
+        if params is None:
+            params = drawn
+        elif jax.tree.map(np.shape, params) != jax.tree.map(np.shape, drawn):
+            raise ValueError(
+                f"params must have the structure and shapes of network.init, "
+                f"{jax.tree.map(np.shape, drawn)}, got {jax.tree.map(np.shape, params)}."
+            )
+        self._train = to_device(self.train, network, self._weights, recipe.precision)
+        if self.validation is None:
+            self._validation = None
+        else:
+            self._validation = to_device(self.validation, network, None, recipe.precision)
         self.program = Program(
             network, recipe.cost, recipe.optimizer, recipe.clip is not None, self.batch_size,
             network.output_shape(self.train.shape)[-1], recipe.precision,
         )  # fmt: skip
         rates = Rates(
-            recipe.rate, recipe.momentum, recipe.beta1, recipe.beta2, recipe.epsilon,
+            recipe.rate, recipe.momentum, recipe.beta1, recipe.beta2,
+            max(recipe.epsilon, float(np.finfo(recipe.precision).tiny)),  # 0/0 below that
             recipe.weight_decay, recipe.clip or 0.0,
         )  # fmt: skip
         self._hyper = Hyper(rates, recipe.l1, recipe.l2, recipe.label_smoothing)
         self._chance = generator(recipe.seed, "dropout").integers(2**32, dtype=np.uint32)
         cast = lambda a: jnp.array(a, recipe.precision)  # noqa: E731
-        first = jax.tree.map(cast, (params if params is not None else drawn, layer_state))
+        first = jax.tree.map(cast, (params, layer_state))
         self.state = TrainState(start(self.program, self._hyper, *first))
 
 
@@ -314,4 +341,4 @@ def _ctrl_c_stops(run: Run) -> Iterator[None]:
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if run.stopped == "interrupted":
-        warnings.warn("Training interrupted by user.", stacklevel=4)
+        warnings.warn("Training interrupted by user.", stacklevel=5)

@@ -4,6 +4,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 from deltarule.choices import choose
@@ -77,13 +78,8 @@ class Recipe:
         if self.monitor is not None:
             choose("monitor", self.monitor, dict.fromkeys(MONITORS))
         for name, (low, high, whole) in _RANGES.items():
-            _check_range(name, getattr(self, name), low, high, whole)
-        if isinstance(self.class_weight, list):
-            object.__setattr__(self, "class_weight", tuple(self.class_weight))
-        if isinstance(self.class_weight, str) and self.class_weight != "balanced":
-            raise ValueError(
-                f"class_weight must be 'balanced' or one number a class, got {self.class_weight!r}."
-            )
+            object.__setattr__(self, name, _number(name, getattr(self, name), low, high, whole))
+        object.__setattr__(self, "class_weight", _class_weight(self.class_weight))
 
     @property
     def rate(self) -> float:
@@ -113,6 +109,7 @@ _CHOICES: dict[str, Mapping[str, Any]] = {
 }
 
 _ANY = math.inf
+_BELOW_1 = 1 - 1e-7  # float32 still tells it from 1
 _RANGES: dict[str, tuple[float, float, bool]] = {  # lowest, highest, whole numbers only
     "learning_rate": (0, _ANY, False),
     "batch_size": (1, _ANY, True),
@@ -120,8 +117,8 @@ _RANGES: dict[str, tuple[float, float, bool]] = {  # lowest, highest, whole numb
     "l1": (0, _ANY, False),
     "l2": (0, _ANY, False),
     "momentum": (0, 1, False),
-    "beta1": (0, 1, False),
-    "beta2": (0, 1, False),
+    "beta1": (0, _BELOW_1, False),  # at 1 adam's bias correction divides by 0
+    "beta2": (0, _BELOW_1, False),
     "epsilon": (0, _ANY, False),
     "weight_decay": (0, _ANY, False),
     "clip": (0, _ANY, False),
@@ -133,11 +130,24 @@ _RANGES: dict[str, tuple[float, float, bool]] = {  # lowest, highest, whole numb
 }
 
 
-def _check_range(name: str, value: Any, low: float, high: float, whole: bool) -> None:
+def _number(name: str, value: Any, low: float, high: float, whole: bool) -> float | None:
+    """Return ``value`` as int or float: 0 instead of 0.0 would make another compiled program."""
     if value is None and name in ("learning_rate", "clip", "decay", "early_stopping"):
-        return
-    kind = "a whole number" if whole else "a number"
-    number = isinstance(value, int) or (isinstance(value, float) and not whole)
-    if isinstance(value, bool) or not number or not low <= value <= high or value == math.inf:
+        return None
+    number = isinstance(value, Integral if whole else Real) and not isinstance(value, bool)
+    if not number or not low <= value <= high or value == math.inf:
+        kind = "a whole number" if whole else "a number"
         upper = "" if high == math.inf else f" and at most {high:,}"
         raise ValueError(f"{name} must be {kind} of at least {low}{upper}, got {value!r}.")
+    return int(value) if whole else float(value)
+
+
+def _class_weight(value: Any) -> str | tuple[float, ...] | None:
+    if value is None or (isinstance(value, str) and value == "balanced"):
+        return value
+    try:
+        return tuple(float(weight) for weight in value)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"class_weight must be 'balanced' or one number a class, got {value!r}."
+        ) from None

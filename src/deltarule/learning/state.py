@@ -43,6 +43,11 @@ class TrainState:
         """How many epochs are done."""
         return len(self.history)
 
+    def copy(self) -> "TrainState":
+        """Return the same state in arrays of its own: training overwrites those it was given."""
+        learner = jax.tree.map(jnp.copy, self.learner)
+        return TrainState(learner, self.position, list(self.history), self.best)
+
     def arrays(self) -> dict[str, np.ndarray]:
         """Return every array by name, for a checkpoint."""
         return {name: np.asarray(array) for name, array in _named(self._tree())}

@@ -15,7 +15,7 @@ A new layer is one class here and one row in ``tests/laws/``.
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -42,6 +42,14 @@ class Layer(Protocol):
         """Return the outputs for the batch ``x`` and the state after it."""
 
 
+def positive(name: str, number: Any) -> int:
+    """Return ``number``, or raise a ``ValueError`` if it counts nothing."""
+    whole = isinstance(number, (int, np.integer)) and not isinstance(number, bool)
+    if not whole or number < 1:
+        raise ValueError(f"{name} must be an integer of at least 1, got {number!r}.")
+    return int(number)
+
+
 def _draw(name: str, rng: Rng, fan_out: int, fan_in: int) -> np.ndarray:
     if rng is None:
         return np.broadcast_to(0.0, (fan_out, fan_in))  # a view of one number
@@ -62,9 +70,7 @@ class Dense:
 
     def __post_init__(self) -> None:
         """Refuse what could not be built."""
-        if isinstance(self.units, bool) or self.units != int(self.units) or self.units < 1:
-            raise ValueError(f"units must be an integer of at least 1, got {self.units!r}.")
-        object.__setattr__(self, "units", int(self.units))
+        object.__setattr__(self, "units", positive("units", self.units))
         initializer(self.weight_init)
         initializer(self.bias_init)
 
@@ -121,10 +127,10 @@ class Dropout:
 
     def __post_init__(self) -> None:
         """Refuse a rate that is not a share, and 1, which would drop everything."""
-        if not 0 <= self.rate < 1:
+        if not isinstance(self.rate, (int, float)) or not 0 <= self.rate < 1:
             raise ValueError(
                 f"rate must be the share of inputs to drop, at least 0 and below 1; "
-                f"got {self.rate}."
+                f"got {self.rate!r}."
             )
         object.__setattr__(self, "rate", float(self.rate))
 

@@ -73,7 +73,7 @@ class Model:
         return [self.classes[index] for index in self.predict(x)]
 
     def _checked(self, x: np.ndarray) -> np.ndarray:
-        x = np.asarray(x)
+        x = narrowed("x", np.asarray(x), self.dtype)
         if x.ndim < 2 or math.prod(x.shape[1:]) != math.prod(self.shape):
             raise ValueError(
                 f"x must hold inputs of shape {self.shape} behind a batch axis, got an array of "
@@ -97,6 +97,24 @@ def _logits(
     dtype = next((a.dtype for layer in params for a in layer.values()), jnp.float32)
     z, _ = network.logits(params, state, scaled(x, scale, dtype))
     return z
+
+
+def narrowed(name: str, x: np.ndarray, dtype: Any) -> np.ndarray:
+    """Return raw inputs in a type the device takes: bytes stay bytes, 8 bytes become ``dtype``.
+
+    Left to itself JAX drops the upper half of a 64-bit integer and turns 1e300 into infinity.
+    """
+    if x.dtype.kind not in "buif":
+        raise ValueError(f"{name} must hold real numbers, got an array of {x.dtype}.")
+    wanted = np.dtype(dtype) if x.dtype.itemsize >= 8 else x.dtype.newbyteorder("=")
+    with np.errstate(over="ignore"):  # said below, as an error
+        narrow = x.astype(wanted, copy=False)
+    if x.dtype.itemsize > wanted.itemsize and np.isinf(narrow).sum() > np.isinf(x).sum():
+        raise ValueError(
+            f"{name} holds numbers beyond the range of {wanted}, {np.finfo(wanted).max:.1e}; scale "
+            "them, or use float64."
+        )
+    return narrow
 
 
 def scaled(x: jax.Array, scale: jax.Array | float, dtype: Any) -> jax.Array:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import jax
-import numpy as np
 
 from deltarule.choices import choose
 from deltarule.network.layers import (
@@ -25,12 +24,14 @@ from deltarule.network.layers import (
     Layer,
     Rng,
     Shape,
+    positive,
 )
 
 Params = tuple[Arrays, ...]
 HostParams = tuple[HostArrays, ...]
 
 _RELU_LIKE = ("relu", "leaky_relu", "elu", "gelu", "softplus")
+_SIZES_ONLY = ("sigmoid", "sigmoid", None, None, 0.0)  # the defaults of ``Network``, in order
 
 
 @dataclass(frozen=True, init=False)
@@ -68,15 +69,22 @@ class Network:
         dropout: float = 0.0,
     ) -> None:
         if len(layers) == 1 and isinstance(layers[0], (list, tuple)):
-            sizes = [_size(units) for units in layers[0]]
+            if shape is not None:
+                raise ValueError(f"shape is the first size of a list, got {shape!r} as well.")
+            sizes = [positive("every size", units) for units in layers[0]]
             built = _dense_layers(sizes, activation, output, weight_init, bias_init, dropout)
             shape = (sizes[0],)
         else:
+            if (activation, output, weight_init, bias_init, dropout) != _SIZES_ONLY:
+                raise ValueError(
+                    "activation, output, weight_init, bias_init and dropout go with one list of "
+                    "sizes; where layers are given, say them in the layers."
+                )
             built = tuple(_checked(layer) for layer in layers)
         if not built:
             raise ValueError("a network needs at least one layer, got none.")
         object.__setattr__(self, "layers", built)
-        object.__setattr__(self, "shape", None if shape is None else tuple(shape))
+        object.__setattr__(self, "shape", None if shape is None else _checked_shape(shape))
 
     @property
     def output(self) -> str:
@@ -91,6 +99,7 @@ class Network:
         With ``rng=None`` they are placeholders that say shapes and take no memory.
         Raises ``ValueError`` if a layer cannot take the shape that reaches it.
 
+        >>> import numpy as np
         >>> params, state = Network([3, 4, 4, 1]).init(np.random.default_rng(0))
         >>> [layer["w"].shape for layer in params if "w" in layer]
         [(4, 3), (4, 4), (1, 4)]
@@ -252,10 +261,10 @@ def _dense_layers(
     return (*layers, Dense(sizes[-1], last_init, bias_init), Activation(output))
 
 
-def _size(units: Any) -> int:
-    if isinstance(units, bool) or not isinstance(units, (int, np.integer)) or units < 1:
-        raise ValueError(f"every size must be an integer of at least 1, got {units!r}.")
-    return int(units)
+def _checked_shape(shape: Any) -> Shape:
+    if not isinstance(shape, (tuple, list)) or not shape:
+        raise ValueError(f"shape must hold the sizes of one input, such as (784,), got {shape!r}.")
+    return tuple(positive("every size in shape", size) for size in shape)
 
 
 def _checked(layer: Any) -> Layer:
@@ -275,9 +284,11 @@ def _name(layer: Layer) -> str:
     return type(layer).__name__
 
 
-def _layer_from(entry: Mapping[str, Any]) -> Layer:
+def _layer_from(entry: Any) -> Layer:
+    if not isinstance(entry, Mapping):
+        raise ValueError(f"a layer must be described by its fields, got {entry!r}.")
     kind = choose("layer", entry.get("layer", "nothing"), LAYERS)
-    fields = {field.name: field.type for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    fields: dict[str, Any] = {field.name: field.type for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     given = {name: value for name, value in entry.items() if name != "layer"}
     if set(given) != set(fields):
         raise ValueError(
@@ -286,6 +297,7 @@ def _layer_from(entry: Mapping[str, Any]) -> Layer:
     for name, value in given.items():
         if type(value) is not fields[name]:
             raise ValueError(
-                f"{name} of layer {kind.__name__} must be {fields[name]}, got {value!r}."
+                f"{name} of layer {kind.__name__} must be of type {fields[name].__name__}, "
+                f"got {value!r}."
             )
     return kind(**given)

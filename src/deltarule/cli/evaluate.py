@@ -1,0 +1,35 @@
+"""``deltarule evaluate MODEL SOURCE``: how good a stored model is."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from deltarule.cli.options import Device, Json, ModelPath, Source, Split, model_file, ready
+
+
+def evaluate(
+    model: ModelPath,
+    source: Source,
+    split: Split = "test",
+    cost: Annotated[str, typer.Option("--cost", help="cross_entropy or quadratic.")] = "",
+    device: Device = None,
+    json_: Json = False,
+) -> None:
+    """Measure MODEL on a part of SOURCE: accuracy, its interval, cost and confusions."""
+    ready(device)
+    from deltarule import learning
+    from deltarule.cli.options import take_split
+    from deltarule.cli.report import confusion_lines, score_line, summary_of
+    from deltarule.files import load_model
+
+    loaded = load_model(model_file(model))
+    cost = cost or loaded.provenance.get("recipe", {}).get("cost", "cross_entropy")
+    result = learning.evaluate(loaded, take_split(source, split), cost)
+    if json_:
+        typer.echo(json.dumps(summary_of(result), indent=2))
+        return
+    typer.echo(f"accuracy:       {score_line(result)}")
+    typer.echo(f"cost:           {result.cost:.4f}")
+    for line in confusion_lines(result):
+        typer.echo(f"most confused:  {line}")

@@ -1,0 +1,90 @@
+"""Progress of a run on stderr: a live bar on a terminal, a plain line an epoch elsewhere."""
+
+import sys
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+
+from deltarule.cli.options import on_terminal
+from deltarule.learning import Callback, Run
+
+
+def progress() -> Callback:
+    """Return the progress that suits stderr."""
+    return Bar() if on_terminal() else Lines()
+
+
+class Lines(Callback):
+    """One line an epoch."""
+
+    every_epoch = False
+
+    def epoch_ended(self, run: Run) -> None:
+        """Print the epoch's line."""
+        record = run.history[-1]
+        speed = len(run.train) / max(record["seconds"], 1e-9)
+        epoch = f"epoch {record['epoch']:>{len(str(run.recipe.epochs))}}/{run.recipe.epochs}"
+        print(f"{epoch}  {described(record)}  {speed:,.0f} examples/s", file=sys.stderr)
+
+
+class Bar(Callback):
+    """A bar that moves several times an epoch, with costs, speed and the time left."""
+
+    every_epoch = False
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True)
+        narrow = self._console.width < 100
+        columns: list[ProgressColumn] = [
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(bar_width=8 if narrow else 20),
+            TextColumn("{task.fields[figures]}"),
+        ]
+        if not narrow:
+            columns.append(TextColumn("{task.fields[speed]}"))
+        columns.append(TimeRemainingColumn(compact=True, elapsed_when_finished=True))
+        self._short = narrow
+        self._progress = Progress(*columns, console=self._console)
+
+    def started(self, run: Run) -> None:
+        """Draw the bar."""
+        self._steps, self._since = self._done(run), time.monotonic()
+        self._task: Any = self._progress.add_task(
+            "", total=run.recipe.epochs * run.plan.steps, completed=self._steps,
+            epoch=f"{run.state.epoch}/{run.recipe.epochs}", figures="compiling", speed="",
+        )  # fmt: skip
+        self._progress.start()
+
+    def advanced(self, run: Run) -> None:
+        """Move the bar."""
+        now, done = time.monotonic(), self._done(run)
+        speed = (done - self._steps) * run.batch_size / max(now - self._since, 1e-9)
+        self._steps, self._since = done, now
+        figures = described(run.history[-1], short=self._short) if run.history else "learning"
+        self._progress.update(
+            self._task, completed=done, epoch=f"{run.state.epoch}/{run.recipe.epochs}",
+            figures=figures, speed=f"{speed:,.0f} examples/s",
+        )  # fmt: skip
+
+    def ended(self, run: Run) -> None:
+        """Leave the bar as it stands."""
+        self._progress.stop()
+
+    def _done(self, run: Run) -> int:
+        return run.state.epoch * run.plan.steps + run.state.position
+
+
+def described(record: dict[str, Any], *, short: bool = False) -> str:
+    """Return the costs and accuracies of an epoch in words: training, then validation."""
+    parts = []
+    for part in ("train", "validation"):
+        if f"{part}_cost" not in record:
+            continue
+        name = {"train": "train", "validation": "val" if short else "validation"}[part]
+        figures = f"{record[f'{part}_cost']:.4f}"
+        if f"{part}_accuracy" in record and not (short and part == "train"):
+            figures += f" {record[f'{part}_accuracy']:.2%}"
+        parts.append(f"{name} {figures}" if short else f"{name} cost {figures}")
+    return " ".join(parts) if short else ", ".join(parts)

@@ -1,0 +1,122 @@
+"""``deltarule train SOURCE``: train a network, keep the run, say how good it is."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from deltarule.cli.options import Device, Json, Quiet, ready
+
+_NETWORK, _LEARNING, _RUN = "Network", "Learning", "Run"
+
+
+def _option(name: str, text: str, panel: str) -> Any:
+    return typer.Option(name, help=text, rich_help_panel=panel, show_default=False)
+
+
+def train(
+    ctx: typer.Context,
+    source: Annotated[
+        str | None,
+        typer.Argument(help="digits, mnist, fashion-mnist, or a folder of IDX files."),
+    ] = None,
+    network: Annotated[
+        str | None, _option("--network", "Sizes such as 784,100,10. [inputs,100,classes]", _NETWORK)
+    ] = None,
+    activation: Annotated[
+        str, _option("--activation", "Of the hidden layers. [sigmoid]", _NETWORK)
+    ] = "sigmoid",
+    output: Annotated[
+        str, _option("--output", "Activation of the last layer. [sigmoid]", _NETWORK)
+    ] = "sigmoid",
+    init: Annotated[
+        str | None, _option("--init", "Initial weights. [by activation]", _NETWORK)
+    ] = None,
+    dropout: Annotated[
+        float, _option("--dropout", "Share of hidden outputs to drop. [0]", _NETWORK)
+    ] = 0.0,
+    cost: Annotated[
+        str, _option("--cost", "cross_entropy or quadratic. [cross_entropy]", _LEARNING)
+    ] = "cross_entropy",
+    optimizer: Annotated[
+        str,
+        _option("--optimizer", "sgd, momentum, nesterov, rmsprop, adam, adamw. [sgd]", _LEARNING),
+    ] = "sgd",
+    learning_rate: Annotated[
+        float | None, _option("--learning-rate", "Step size. [by optimizer]", _LEARNING)
+    ] = None,
+    momentum: Annotated[float, _option("--momentum", "[0.9]", _LEARNING)] = 0.9,
+    batch_size: Annotated[int, _option("--batch-size", "1 is online. [10]", _LEARNING)] = 10,
+    epochs: Annotated[int, _option("--epochs", "Passes over the data. [30]", _LEARNING)] = 30,
+    l1: Annotated[float, _option("--l1", "Price of sum |w|. [0]", _LEARNING)] = 0.0,
+    l2: Annotated[float, _option("--l2", "Price of sum w^2 / 2. [0]", _LEARNING)] = 0.0,
+    weight_decay: Annotated[float, _option("--weight-decay", "Of adamw. [1e-4]", _LEARNING)] = 1e-4,
+    clip: Annotated[
+        float | None, _option("--clip", "Longest gradient. [no limit]", _LEARNING)
+    ] = None,
+    label_smoothing: Annotated[float, _option("--label-smoothing", "[0]", _LEARNING)] = 0.0,
+    class_weight: Annotated[
+        str | None, _option("--class-weight", "balanced. [all alike]", _LEARNING)
+    ] = None,
+    schedule: Annotated[
+        str,
+        _option(
+            "--schedule",
+            "constant, step, exponential, inverse, cosine, one_cycle. [constant]",
+            _LEARNING,
+        ),
+    ] = "constant",
+    decay: Annotated[
+        float | None, _option("--decay", "Of the schedule. [by schedule]", _LEARNING)
+    ] = None,
+    decay_every: Annotated[
+        int, _option("--decay-every", "Epochs between steps. [10]", _LEARNING)
+    ] = 10,
+    early_stopping: Annotated[
+        int | None,
+        _option("--early-stopping", "Stop after so many epochs without gain.", _LEARNING),
+    ] = None,
+    validation: Annotated[
+        str | None,
+        _option("--validation", "Examples to hold out: a number or a share. [by source]", _RUN),
+    ] = None,
+    precision: Annotated[
+        str, _option("--precision", "float32 or float64. [float32]", _RUN)
+    ] = "float32",
+    seed: Annotated[int, _option("--seed", "Of every random choice. [0]", _RUN)] = 0,
+    out: Annotated[Path | None, _option("--out", "The run folder. [runs/SOURCE]", _RUN)] = None,
+    resume: Annotated[
+        Path | None, _option("--resume", "Go on with the run in this folder.", _RUN)
+    ] = None,
+    force: Annotated[
+        bool, _option("--force", "Resume although versions or --epochs differ.", _RUN)
+    ] = False,
+    checkpoint_every: Annotated[
+        int | None,
+        _option("--checkpoint-every", "Epochs between checkpoints. [30 seconds]", _RUN),
+    ] = None,
+    device: Device = None,
+    json_: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """Train a network on SOURCE and keep the run in a folder.
+
+    The folder holds the model, the history, the configuration, checkpoints and pictures.
+    """
+    ready(device)
+    from deltarule.cli import running
+
+    request = running.Request(
+        options={name: value for name, value in ctx.params.items() if name in running.OPTIONS},
+        given={name for name in running.OPTIONS if _by_hand(ctx, name)},
+        out=out,
+        resume=resume,
+        force=force,
+        checkpoint_every=checkpoint_every,
+    )
+    return running.run(request, as_json=json_, quiet=quiet)
+
+
+def _by_hand(ctx: typer.Context, name: str) -> bool:
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"

@@ -25,12 +25,13 @@ from deltarule.learning.plan import make_plan
 from deltarule.learning.recipe import Recipe
 from deltarule.learning.schedules import learning_rates
 from deltarule.learning.state import Record, TrainState
-from deltarule.learning.step import Hyper, Program, Report, advance, start
+from deltarule.learning.step import Hyper, Learner, Program, Report, advance, start
 from deltarule.network.model import Model
 from deltarule.network.network import HostParams, Network
 from deltarule.seeds import generator
 
 DEFAULT_CUT = 0.1  # of the training data, for early stopping without validation data
+LEAST_EPSILON = 1e-30  # less vanishes in float32, and adam divides 0 by 0 where no gradient flows
 
 
 def fit(
@@ -179,12 +180,13 @@ class Run:
 
     def _advance(self, epochs: int, first: int, last: int) -> Report:
         """Let the compiled program run; no epochs at all only compiles it."""
-        self.state.learner, report = advance(
+        after: tuple[Learner, Report] = advance(
             self.program, self.state.learner, self._train, self._validation,
             *self._rows(self.state.epoch, epochs), self._hyper, self._chance,
             self.state.epoch, epochs, first, last,
         )  # fmt: skip
-        jax.block_until_ready(report)  # type: ignore[no-untyped-call]
+        jax.block_until_ready(after)  # type: ignore[no-untyped-call]
+        self.state.learner, report = after
         return report
 
     def _rows(self, epoch: int, epochs: int) -> tuple[np.ndarray, np.ndarray]:
@@ -300,18 +302,16 @@ class Run:
                 f"{jax.tree.map(np.shape, drawn)}, got {jax.tree.map(np.shape, params)}."
             )
         self._train = to_device(self.train, network, self._weights, recipe.precision)
-        if self.validation is None:
-            self._validation = None
-        else:
-            self._validation = to_device(self.validation, network, None, recipe.precision)
+        self._validation = self.validation and to_device(
+            self.validation, network, None, recipe.precision
+        )
         self.program = Program(
             network, recipe.cost, recipe.optimizer, recipe.clip is not None, self.batch_size,
             network.output_shape(self.train.shape)[-1], recipe.precision,
         )  # fmt: skip
         rates = Rates(
             recipe.rate, recipe.momentum, recipe.beta1, recipe.beta2,
-            max(recipe.epsilon, float(np.finfo(recipe.precision).tiny)),  # 0/0 below that
-            recipe.weight_decay, recipe.clip or 0.0,
+            max(recipe.epsilon, LEAST_EPSILON), recipe.weight_decay, recipe.clip or 0.0,
         )  # fmt: skip
         self._hyper = Hyper(rates, recipe.l1, recipe.l2, recipe.label_smoothing)
         self._chance = generator(recipe.seed, "dropout").integers(2**32, dtype=np.uint32)

@@ -7,13 +7,20 @@ import tempfile
 from pathlib import Path
 
 
-def cache_folder(name: str) -> Path:
-    """Return a writable folder ``name`` in ``$DELTARULE_CACHE``, else in the system's cache.
+def cache_path(name: str) -> Path:
+    """Return where ``name`` is kept: in ``$DELTARULE_CACHE``, else in the system's cache.
 
-    Where neither can be written, as without a home, it is a temporary folder and a warning on
-    stderr says so.
+    Nothing is made, so that a cache that can only be read is still read.
     """
-    folder = _cache() / name
+    return _cache() / name
+
+
+def cache_folder(name: str) -> Path:
+    """Return ``cache_path(name)`` as a folder that can be written.
+
+    Where it cannot, as without a home, it is a temporary folder and a warning on stderr says so.
+    """
+    folder = cache_path(name)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

@@ -6,7 +6,6 @@ is checked again at each use. Environment: DELTARULE_CACHE (another folder), DEL
 """
 
 import contextlib
-import functools
 import os
 import queue
 import sys
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from deltarule.cache import cache_folder, cache_path
 from deltarule.errors import DownloadError
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def fetch(collection: Collection, *, _loopback: bool = False) -> Path:
     Raises ``DownloadError`` if DELTARULE_OFFLINE forbids it or no mirror gives a file, with what
     each mirror said and where to put the files by hand; ``OSError`` if the disk is full.
     """
-    folder = _cache() / collection.name
+    folder = cache_path(collection.name)
     if not _missing(collection, folder):
         return folder
     if os.environ.get("DELTARULE_OFFLINE", "0") not in ("", "0"):
@@ -77,7 +77,7 @@ def fetch(collection: Collection, *, _loopback: bool = False) -> Path:
             f"{collection.name} is not in the cache, or is damaged there, and DELTARULE_OFFLINE "
             f"forbids downloading it.\n{_by_hand(collection, folder)}"
         )
-    folder = _writable(folder)
+    folder = cache_folder(collection.name)
     if missing := _missing(collection, folder):
         megabytes = sum(file.size for file in missing) / 1e6
         _say(f"{collection.name}: downloading {megabytes:.1f} MB to {folder}")
@@ -107,44 +107,6 @@ def _say(line: str) -> None:
 def _by_hand(collection: Collection, folder: Path) -> str:
     names = ", ".join(file.name for file in collection.files)
     return f"By hand: get {names} from {' or '.join(collection.mirrors)} and put them into {folder}"
-
-
-# ---- the cache folder
-
-
-def _cache() -> Path:
-    import pooch
-
-    if chosen := os.environ.get("DELTARULE_CACHE"):
-        return Path(chosen)
-    try:
-        cache = Path(pooch.os_cache("deltarule"))
-    except RuntimeError:  # there is no home; older versions answer "~/..."
-        return _temporary_cache()
-    return cache if cache.is_absolute() else _temporary_cache()
-
-
-def _writable(folder: Path) -> Path:
-    """Return ``folder`` if a file can be made in it, else a temporary one of the same name."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return folder
-    except OSError:
-        fallback = _temporary_cache() / folder.name
-        fallback.mkdir(exist_ok=True)
-        return fallback
-
-
-@functools.cache
-def _temporary_cache() -> Path:
-    # A new folder for each process: one with a name known beforehand could be a trap of others.
-    folder = Path(tempfile.mkdtemp(prefix="deltarule-"))
-    _say(
-        f"warning: the cache folder cannot be written, so downloads go to {folder} and are not "
-        "found again; set DELTARULE_CACHE to a folder of yours."
-    )
-    return folder
 
 
 # ---- one file
@@ -258,7 +220,7 @@ def _watched(pieces: Pieces, patience: float) -> Pieces:
         except _RefusedError as refusal:
             arrived.put(refusal)
 
-    threading.Thread(target=draw, daemon=True).start()
+    threading.Thread(target=draw, name="deltarule-download", daemon=True).start()
     stretch, since = 0, time.monotonic()
     try:
         while True:

@@ -1,0 +1,173 @@
+"""Studies run, stored, taken up again and interrupted."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_study import BASELINE, STUDY, experiment
+
+from deltarule import Recipe, Run, Splits
+from deltarule.errors import DataError
+from deltarule.papers import Baseline, Experiment, Study, Watcher, reproduce
+from deltarule.papers.results import document, is_reached, of_study, stored
+
+
+class Log(Watcher):
+    def __init__(self) -> None:
+        self.plan: tuple[int, int, int] | None = None
+        self.runs: list[tuple[str, int]] = []
+        self.epochs: list[int] = []
+
+    def planned(self, experiments: int, runs: int, kept: int) -> None:
+        self.plan = (experiments, runs, kept)
+
+    def advanced(self, experiment: Experiment | Baseline, run: Run) -> None:
+        self.epochs.append(run.state.epoch)
+
+    def measured(self, experiment: Experiment | Baseline, measured: dict[str, Any]) -> None:
+        self.runs.append((experiment.name, measured["seed"]))
+
+
+def run(folder: Path, study: Study = STUDY, **options: Any) -> tuple[list[dict[str, Any]], Log]:
+    log = Log()
+    return list(reproduce(study, folder, watcher=log, **{"seeds": 2, **options})), log
+
+
+def timeless(result: dict[str, Any]) -> dict[str, Any]:
+    reached = [{k: v for k, v in each.items() if k != "seconds"} for each in result["reached"]]
+    return {**result, "reached": reached}
+
+
+def test_every_experiment_is_run_stored_and_yielded_in_order(tmp_path: Path) -> None:
+    folder = tmp_path / "papers" / "results"  # made with the folder above it
+    results, log = run(folder)
+    assert [each["name"] for each in results] == ["tiny-final", "tiny-test", "tiny-base"]
+    assert log.plan == (3, 5, 0)  # two seeds each, but once for what takes no chance
+    assert sorted(log.runs) == [
+        ("tiny-base", 0), ("tiny-final", 0), ("tiny-final", 1), ("tiny-test", 0), ("tiny-test", 1),
+    ]  # fmt: skip
+    assert log.epochs
+    for each in results:
+        assert json.loads((folder / f"{each['name']}.json").read_text()) == each
+    assert of_study(folder, STUDY) == results
+
+
+def test_a_result_says_all_that_matters(tmp_path: Path) -> None:
+    (result, *_), _ = run(tmp_path, only=["tiny-final"])
+    assert result["citation"] == STUDY.citation
+    assert result["claimed"] == 80.0
+    assert result["seeds"] == [0, 1]
+    accuracies = [each["accuracy"] for each in result["reached"]]
+    a, b = accuracies
+    assert (result["lowest"], result["highest"]) == (min(a, b), max(a, b))
+    assert result["mean"] == pytest.approx((a + b) / 2, abs=1e-4)
+    assert result["sd"] == pytest.approx(abs(a - b) / 2**0.5, abs=1e-4)  # of a sample of two
+    assert set(result["versions"]) == {"deltarule", "jax"}
+    assert set(result["machine"]) == {"cpus", "architecture"}
+    assert "seed" not in result["setup"]["recipe"]
+    assert "test set" in result["protocol"]
+
+
+def test_results_do_not_depend_on_how_many_run_at_once(tmp_path: Path) -> None:
+    one, _ = run(tmp_path / "one", jobs=1)
+    three, _ = run(tmp_path / "three", jobs=3)
+    assert [timeless(each) for each in one] == [timeless(each) for each in three]
+
+
+def test_a_second_start_runs_only_what_is_missing(tmp_path: Path) -> None:
+    first, _ = run(tmp_path)
+    (tmp_path / "tiny-test.json").unlink()
+    again, log = run(tmp_path)
+    assert log.plan == (3, 2, 2)
+    assert {name for name, _ in log.runs} == {"tiny-test"}
+    assert [timeless(each) for each in again] == [timeless(each) for each in first]
+    fewer, log = run(tmp_path, seeds=1)
+    assert (log.runs, fewer) == ([], again)
+
+
+def test_more_seeds_or_another_recipe_run_again(tmp_path: Path) -> None:
+    only = {"only": ["tiny-final"]}
+    run(tmp_path, **only)
+    _, log = run(tmp_path, seeds=3, **only)
+    assert [seed for _, seed in sorted(log.runs)] == [0, 1, 2]
+    for change in ({"recipe": Recipe(epochs=2, learning_rate=0.5)}, {"training": 500}):
+        other = dataclasses.replace(STUDY, experiments=(experiment(**change),))
+        assert stored(tmp_path, other, other.experiments[0], 1) is None
+        assert stored(tmp_path, STUDY, STUDY.experiments[0], 3) is not None
+
+
+def test_a_corrected_claim_needs_no_run(tmp_path: Path) -> None:
+    (before,), _ = run(tmp_path, only=["tiny-final"])
+    other = dataclasses.replace(STUDY, experiments=(experiment(claimed=99.99),))
+    (after,), log = run(tmp_path, other)
+    assert log.runs == []
+    assert after == {**before, "claimed": 99.99}
+    assert of_study(tmp_path, other) == [after]
+
+
+def test_opt_in_experiments_run_only_by_name(tmp_path: Path) -> None:
+    (result,), _ = run(tmp_path, only=["tiny-opt-in"], seeds=1)
+    assert result["name"] == "tiny-opt-in"
+    assert result["sd"] is None
+
+
+def test_ctrl_c_keeps_what_is_finished_and_stops_the_rest(tmp_path: Path) -> None:
+    endless = experiment("tiny-endless", recipe=Recipe(epochs=1_000_000))
+    asked: list[Splits] = []
+    last = dataclasses.replace(BASELINE, accuracy=lambda splits: asked.append(splits) or 0.5)
+    study = dataclasses.replace(STUDY, experiments=(experiment(), endless, last))
+
+    class Interrupt(Log):
+        def measured(self, experiment: Experiment | Baseline, measured: dict[str, Any]) -> None:
+            super().measured(experiment, measured)
+            if len(self.runs) == 2:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(reproduce(study, tmp_path, seeds=2, watcher=Interrupt()))
+    assert not list(tmp_path.iterdir())  # the interrupted run is no result
+
+    waiting = reproduce(study, tmp_path, seeds=2)
+    assert next(waiting)["name"] == "tiny-final"
+    waiting.close()  # hangs here for days if the endless runs are not told to stop
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny-final.json"]
+    assert not asked, "what waited in the queue must not begin"
+
+
+def test_a_damaged_result_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "tiny-final.json"
+    for content in ('{"name": "tiny-fin', "[]", '{"name": "tiny-final"}', "\xff"):
+        path.write_text(content, encoding="latin-1")
+        with pytest.raises(DataError, match=r"tiny-final\.json is not a stored result"):
+            run(tmp_path)
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"only": ["tiny-finall"]}, "did you mean 'tiny-final'"),
+    ({"seeds": 0}, "seeds must be at least 1"),
+    ({"jobs": 0}, "jobs must be at least 1"),
+])  # fmt: skip
+def test_bad_requests(tmp_path: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        run(tmp_path, **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OSError, match="cannot make the folder"):
+        run(tmp_path / "file" / "results", only=["tiny-base"])
+
+
+@pytest.mark.parametrize(("accuracies", "reached"), [
+    ([94.0, 95.42], True), ([95.42, 95.41], True), ([95.41, 95.40], False), ([95.4199], True),
+    ([99.0], True),
+])  # fmt: skip
+def test_reached_if_the_best_seed_is_at_least_the_claim(
+    accuracies: list[float], reached: bool
+) -> None:
+    measured = [{"seed": i, "accuracy": a} for i, a in enumerate(accuracies)]
+    result = document(STUDY, experiment(claimed=95.42), measured)
+    assert is_reached(result) is reached

@@ -118,7 +118,7 @@ def _described(header: dict[str, Any]) -> _Described:
         )
         params, state = network.init(None, shape)
         outputs = network.output_shape(shape)
-    except (ValueError, OverflowError, MemoryError) as error:
+    except ValueError as error:
         raise ValueError(f"describes no network that can be built: {error!s:.300}") from None
     if classes and outputs != (len(classes),):
         raise ValueError(

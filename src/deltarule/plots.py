@@ -383,11 +383,11 @@ def _tiles(
     across, down = w + gap, h + gap + head
     columns = int(np.ceil(n / rows if rows else np.sqrt(n * h / w)))
     rows = -(-n // columns)
-    inches = float(np.clip(8 / columns, 0.7, 1.7))
+    inches = float(np.clip(8 / columns, 1.1 if captions else 0.7, 1.7))
     height = max(1.5, rows * inches * down / across)
     ax = ax or _figure(max(4, columns * inches), height + 0.4).subplots()
     width = _points(ax, columns, rows * down / across)
-    size = min(SMALL, 0.1 * width, width / (0.55 * max(map(len, lines), default=1)))
+    size = min(SMALL, 0.1 * width, width / (0.7 * max(map(len, lines), default=1)))
     for i, image in enumerate(images):
         left, top = (i % columns) * across, (i // columns) * down + head
         ax.imshow(image, extent=(left, left + w, top + h, top), **scale)

@@ -31,7 +31,7 @@ ENVIRONMENT = "environment.json"
 
 # The history travels in the header, so it may be longer than a model's.
 _FORMAT = storage.Format("checkpoint", version=1, limit=64 << 20)
-_CHECKPOINT = re.compile(r"checkpoint-(\d{8,18})\.safetensors")
+_CHECKPOINT = re.compile(r"checkpoint-([0-9]{8,18})\.safetensors")
 
 
 class Checkpoint(NamedTuple):
@@ -151,7 +151,7 @@ class RunFolder:
         A last line that a kill cut short is left out. Raises ``CheckpointError`` for any other
         line that is no record, ``OSError`` if the file cannot be read.
         """
-        path = self.path / name
+        path = self.path / _plain(name)
         with storage.explained("read", path):
             try:
                 lines = path.read_bytes().split(b"\n")[:-1]
@@ -162,9 +162,7 @@ class RunFolder:
     def _file(self, name: str) -> Path:
         if self._held is None:
             raise RuntimeError("write to a run folder only inside `with RunFolder(...) as run:`.")
-        if name != Path(name).name or name.startswith("."):
-            raise ValueError(f"name must be a plain file name, got {name!r}.")
-        return self.path / name
+        return self.path / _plain(name)
 
     def _checkpoints(self) -> list[tuple[int, Path]]:
         """Return the numbers and paths of the checkpoints, newest first."""
@@ -204,8 +202,7 @@ def new_run_path(root: str | Path, name: str) -> Path:
     ...     [new_run_path(root, "digits").name for _ in range(3)]
     ['digits', 'digits-2', 'digits-3']
     """
-    if name != Path(name).name or name.startswith("."):
-        raise ValueError(f"name must be a plain folder name, got {name!r}.")
+    _plain(name)
     storage.make_folder(root)
     count = 1
     while True:
@@ -216,6 +213,15 @@ def new_run_path(root: str | Path, name: str) -> Path:
             count += 1
         else:
             return path
+
+
+def _plain(name: str) -> str:
+    if not name or name.startswith(".") or "/" in name:
+        raise ValueError(
+            f"name must be a plain name, without a folder or a dot before it, got {name!r}; "
+            "choose another."
+        )
+    return name
 
 
 def _publishable(data: Any, name: str) -> Any:

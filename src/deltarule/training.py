@@ -6,6 +6,7 @@ the same bits as one that was never interrupted.
 """
 
 import json
+import math
 import platform
 import time
 from collections.abc import Mapping, Sequence
@@ -22,18 +23,12 @@ from deltarule.errors import CheckpointError
 from deltarule.files import save_model
 from deltarule.learning import Callback, Recipe, Run, fit
 from deltarule.network import Network
-from deltarule.runs import RunFolder
+from deltarule.runs import CONFIG, ENVIRONMENT, HISTORY, MODEL, RunFolder
+from deltarule.storage import printable
 
 Checkpoint = tuple[dict[str, np.ndarray], dict[str, Any]]  # arrays and header
 
 _EPOCHS = "config.recipe.epochs"  # a run may be made longer
-
-MODEL, HISTORY, CONFIG, ENVIRONMENT = (
-    "model.safetensors",
-    "history.jsonl",
-    "config.json",
-    "environment.json",
-)
 
 
 def train(
@@ -62,19 +57,21 @@ def train(
         force: resume although versions or the number of epochs differ.
         every_epochs, every_seconds: how often to write a checkpoint, whichever comes first.
 
+    A run killed before its first checkpoint begins again; to resume a finished one changes nothing.
+
     Raises:
+        ValueError: as for ``fit``; nothing is written to ``folder`` then.
         CheckpointError: there is nothing to resume, or it belongs to another run.
         RunBusyError: another process works in ``folder``.
         OSError: ``folder`` cannot be written.
         DivergedError: a cost is not finite; the last finite checkpoint stays.
     """
+    _check_intervals(every_epochs, every_seconds)
     config = _config(network, training, validation, recipe)
     with RunFolder(Path(folder)) as run_folder:
         checkpoint = _checkpoint(run_folder, config, force) if resume else None
-        record = {"source": source, "options": dict(options or {}), **config}
-        run_folder.write_json(CONFIG, record)
-        run_folder.write_json(ENVIRONMENT, environment())
-        keeper = Keeper(run_folder, config, checkpoint, every_epochs, every_seconds)
+        asked = {"source": source, "options": dict(options or {})}
+        keeper = Keeper(run_folder, asked, config, checkpoint, every_epochs, every_seconds)
         run = fit(network, training, validation, recipe, callbacks=[keeper, *callbacks])
         provenance = {"source": source, "epochs": len(run.history), "recipe": recipe.describe()}
         provenance["deltarule"] = version("deltarule")
@@ -90,32 +87,33 @@ class Keeper(Callback):
     def __init__(
         self,
         folder: RunFolder,
+        asked: dict[str, Any],
         config: dict[str, Any],
         checkpoint: Checkpoint | None,
         every_epochs: int | None,
         every_seconds: float,
     ) -> None:
         self.folder = folder
+        self.asked = asked
         self.config = config
         self.checkpoint = checkpoint
         self.every_epochs = every_epochs
         self.every_seconds = every_seconds
-        self._saved_at = time.monotonic()
-        self._saved_epoch = 0
 
     def started(self, run: Run) -> None:
         """Begin where the checkpoint left off, if there is one."""
         if self.checkpoint is not None:
-            try:
-                run.state = run.state.restored(*self.checkpoint)
-            except (KeyError, TypeError, ValueError) as error:
-                raise CheckpointError(f"the checkpoint does not fit this run: {error}") from None
+            self._put_back(run, self.checkpoint)
+        self.folder.write_json(CONFIG, {**self.asked, **self.config})
+        self.folder.write_json(ENVIRONMENT, environment())
         self.folder.rewrite_lines(HISTORY, run.history)
         self._saved_at, self._saved_epoch = time.monotonic(), run.state.epoch
+        self._saved = None if self.checkpoint is None else _number(run)
 
     def epoch_ended(self, run: Run) -> None:
         """Add the epoch's line to the history."""
-        self.folder.append_line(HISTORY, run.history[-1])
+        # in the order in which a checkpoint gives it back, so that a resumed run has the same lines
+        self.folder.append_line(HISTORY, dict(sorted(run.history[-1].items())))
 
     def advanced(self, run: Run) -> None:
         """Write a checkpoint if one is due."""
@@ -126,15 +124,31 @@ class Keeper(Callback):
 
     def ended(self, run: Run) -> None:
         """Write the last checkpoint, also of a run that was stopped."""
-        self.save(run)
+        if self._saved != _number(run):
+            self.save(run)
 
     def save(self, run: Run) -> None:
         """Write a checkpoint now."""
         state = run.state
         header = {"config": self.config, "environment": environment(), **state.header()}
-        number = state.epoch * run.plan.steps + state.position
-        self.folder.save_checkpoint(number, state.arrays(), header)
+        self._saved = _number(run)
+        self.folder.save_checkpoint(self._saved, state.arrays(), header)
         self._saved_at, self._saved_epoch = time.monotonic(), state.epoch
+
+    def _put_back(self, run: Run, checkpoint: Checkpoint) -> None:
+        try:
+            run.state = run.state.restored(*checkpoint)
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"the checkpoint does not fit this run: {error}") from None
+        run.resumed_at = run.state.epoch
+        last = run.history[-1] if run.history else {"train_cost": 0.0, "penalty": 0.0}
+        if not math.isfinite(last["train_cost"] + last["penalty"]):  # it was stopped for that
+            run.stop(f"the cost of epoch {run.state.epoch} is not finite")
+
+
+def _number(run: Run) -> int:
+    """Return the number of steps done, which numbers the checkpoints."""
+    return run.state.epoch * run.plan.steps + run.state.position
 
 
 def environment() -> dict[str, Any]:
@@ -163,24 +177,46 @@ def _config(
     }
 
 
-def _checkpoint(folder: RunFolder, config: dict[str, Any], force: bool) -> Checkpoint:
-    """Return the newest whole checkpoint, if it belongs to a run with this configuration."""
+def _check_intervals(every_epochs: int | None, every_seconds: float) -> None:
+    if every_epochs is not None and every_epochs < 1:
+        raise ValueError(f"every_epochs must be at least 1, got {every_epochs}.")
+    if not every_seconds >= 0:
+        raise ValueError(f"every_seconds must be at least 0, got {every_seconds}.")
+
+
+def _checkpoint(folder: RunFolder, config: dict[str, Any], force: bool) -> Checkpoint | None:
+    """Return the newest whole checkpoint, if it belongs to a run with this configuration.
+
+    None means that the run was killed before its first one.
+    """
     found = folder.latest_checkpoint()
+    now = {"config": json.loads(json.dumps(config))}
     if found is None:
-        raise CheckpointError(
-            f"{folder.path} holds no checkpoint to resume from; start the run without resume."
-        )
-    _, arrays, header = found
-    stored = {"config": header.get("config", {}), "environment": header.get("environment", {})}
-    now = {"config": json.loads(json.dumps(config)), "environment": environment()}
+        stored = {"config": _stored_config(folder)}
+    else:
+        now["environment"] = environment()
+        stored = {part: found.header.get(part, {}) for part in now}
     differences = _differences(stored, now)
     harmless = [d for d in differences if d.startswith("environment.") or d == _EPOCHS]
     refused = [d for d in differences if not (force and d in harmless)]
     if refused:
         listed = "; ".join(f"{name}: {differences[name]}" for name in refused)
         hint = "; force resumes all the same" if set(refused) <= set(harmless) else ""
-        raise CheckpointError(f"the run in {folder.path} was another one ({listed}){hint}.")
-    return arrays, header
+        raise CheckpointError(
+            f"the run in {printable(folder.path)} was another one ({listed}){hint}."
+        )
+    return found and (found.arrays, found.header)
+
+
+def _stored_config(folder: RunFolder) -> dict[str, Any]:
+    try:
+        stored = json.loads((folder.path / CONFIG).read_text())
+        return {name: stored[name] for name in stored if name not in ("source", "options")}
+    except (OSError, ValueError, TypeError):
+        raise CheckpointError(
+            f"{printable(folder.path)} holds no checkpoint to resume from; start the run without "
+            "resume."
+        ) from None
 
 
 def _differences(old: Any, new: Any, name: str = "") -> dict[str, str]:

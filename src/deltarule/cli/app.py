@@ -2,12 +2,14 @@
 
 import os
 import sys
+import traceback
 import warnings
 from typing import Annotated, Any, NoReturn
 
 import typer
 
 from deltarule.cli import evaluate, predict, reproduce, show, train
+from deltarule.cli.terminal import make_streams_safe
 from deltarule.errors import (
     CheckpointError,
     DataError,
@@ -71,6 +73,7 @@ def main() -> NoReturn:
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
     warnings.showwarning = _say_warning
+    make_streams_safe()
     try:
         code = _run(arguments)
         sys.stdout.flush()
@@ -79,9 +82,9 @@ def main() -> NoReturn:
         code = 141
     except KeyboardInterrupt:
         code = 130
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - each becomes a sentence and an exit code
         if debug:
-            raise
+            traceback.print_exc()
         code = _explain(error)
     sys.exit(code)
 
@@ -91,10 +94,15 @@ def _run(arguments: list[str]) -> int:
         result: Any = app(arguments, prog_name="deltarule", standalone_mode=False)
     except UsageError as error:
         command = getattr(getattr(error, "ctx", None), "command_path", "deltarule")
-        _say(f"error: {error.format_message()}", f"try: {command} --help")  # type: ignore[attr-defined]
-        return 2
+        if message := error.format_message():  # type: ignore[attr-defined]
+            _say(f"error: {message}", f"try: {command} --help")
+        return 2  # without a message the help was asked for, by giving nothing
     except typer.Abort:
         return 130
+    except SystemExit as left:
+        if isinstance(left.__context__, BrokenPipeError):  # Typer has made an exit code of it
+            raise left.__context__ from None
+        raise
     return result if isinstance(result, int) else 0
 
 

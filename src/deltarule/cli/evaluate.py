@@ -1,6 +1,5 @@
 """``deltarule evaluate MODEL SOURCE``: how good a stored model is."""
 
-import json
 from typing import Annotated
 
 import typer
@@ -19,15 +18,16 @@ def evaluate(
     """Measure MODEL on a part of SOURCE: accuracy, its interval, cost and confusions."""
     ready(device)
     from deltarule import learning
-    from deltarule.cli.options import take_split
-    from deltarule.cli.report import confusion_lines, score_line, summary_of
+    from deltarule.cli.options import recipe_of, take_split
+    from deltarule.cli.report import confusion_lines, document, score_line, summary_of
     from deltarule.files import load_model
 
     loaded = load_model(model_file(model))
-    cost = cost or loaded.provenance.get("recipe", {}).get("cost", "cross_entropy")
-    result = learning.evaluate(loaded, take_split(source, split), cost)
+    data = take_split(source, split, loaded)
+    cost = cost or recipe_of(loaded).get("cost", "cross_entropy")
+    result = learning.evaluate(loaded, data, cost)
     if json_:
-        typer.echo(json.dumps(summary_of(result), indent=2))
+        typer.echo(document(summary_of(result)))
         return
     typer.echo(f"accuracy:       {score_line(result)}")
     typer.echo(f"cost:           {result.cost:.4f}")

@@ -1,12 +1,17 @@
 """Options that several commands share, and getting ready to compute."""
 
+import math
 import os
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from deltarule.data import Dataset
+    from deltarule.network import Model
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
@@ -61,13 +66,42 @@ def model_file(path: Path) -> Path:
     return path / "model.safetensors" if path.is_dir() else path
 
 
-def take_split(source: str, split: str) -> Any:
-    """Return the part of ``source`` called ``split``."""
+def take_split(source: str, split: str, model: "Model") -> "Dataset":
+    """Return the part of ``source`` called ``split``, if ``model`` was made for such data."""
     from deltarule.choices import choose
     from deltarule.data import load
+    from deltarule.errors import DataError
 
-    choose("split", split, dict.fromkeys(SPLITS))
-    return getattr(load(source), split)
+    choose("--split", split, dict.fromkeys(SPLITS))
+    data: Dataset = getattr(load(source), split)
+    check_inputs(source, data.shape, model)
+    if data.classes != model.classes:
+        raise DataError(
+            f"{source} must have the classes that the model knows, {_few(model.classes)}; it has "
+            f"{_few(data.classes)}."
+        )
+    return data
+
+
+def check_inputs(source: str, shape: tuple[int, ...], model: "Model") -> None:
+    """Raise ``DataError`` if ``model`` cannot take the examples of ``source``."""
+    from deltarule.errors import DataError
+
+    if math.prod(shape) != math.prod(model.shape):
+        raise DataError(
+            f"{source} must have examples of shape {model.shape}, as the model takes, got "
+            f"{shape}; give data of the kind it was trained on."
+        )
+
+
+def recipe_of(model: "Model") -> dict[str, Any]:
+    """Return the recipe ``model`` was trained with, as far as its file says."""
+    recipe = model.provenance.get("recipe")
+    return recipe if isinstance(recipe, dict) else {}
+
+
+def _few(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:10]) + (", ..." if len(names) > 10 else "") if names else "none"
 
 
 def on_terminal() -> bool:

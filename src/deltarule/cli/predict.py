@@ -1,7 +1,6 @@
 """``deltarule predict MODEL SOURCE``: labels and probabilities, as CSV or JSON on stdout."""
 
 import csv
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +12,8 @@ from deltarule.cli.options import Device, Json, ModelPath, Source, Split, model_
 if TYPE_CHECKING:
     import numpy as np
 
+    from deltarule.network import Model
+
 
 def predict(
     model: ModelPath,
@@ -23,34 +24,41 @@ def predict(
 ) -> None:
     """Say what MODEL makes of each example of SOURCE: its label and every class's probability.
 
-    SOURCE may also be one IDX file of images, without labels.
+    SOURCE may also be one IDX file of images, without labels. In CSV the characters of a class
+    name that a terminal would act on are escaped.
     """
     ready(device)
+    from deltarule.cli.report import document
+    from deltarule.errors import ModelFileError
     from deltarule.files import load_model
+    from deltarule.storage import printable
 
     loaded = load_model(model_file(model))
-    outputs = loaded.outputs(_inputs(source, split))
-    labels = [loaded.classes[index] for index in outputs.argmax(axis=1)]
-    rows = [[f"{p:.6g}" for p in row] for row in outputs]
+    if not loaded.classes:
+        raise ModelFileError(f"{model} knows no classes; use it with deltarule.load_model.")
+    x = _inputs(source, split, loaded)
+    labels = loaded.labels(x)
+    rows = [[f"{p:.6g}" for p in row] for row in loaded.outputs(x)]
     if json_:
-        document = [
+        facts = [
             {"label": label, "outputs": dict(zip(loaded.classes, map(float, row), strict=True))}
             for label, row in zip(labels, rows, strict=True)
         ]
-        typer.echo(json.dumps(document, indent=2))
+        typer.echo(document(facts))
         return
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["index", "label", *loaded.classes])
+    writer.writerow(["index", "label", *map(printable, loaded.classes)])
     writer.writerows(
-        [i, label, *row] for i, (label, row) in enumerate(zip(labels, rows, strict=True))
+        [i, printable(label), *row] for i, (label, row) in enumerate(zip(labels, rows, strict=True))
     )
 
 
-def _inputs(source: str, split: str) -> "np.ndarray":
-    from deltarule.cli.options import take_split
+def _inputs(source: str, split: str, model: "Model") -> "np.ndarray":
+    from deltarule.cli.options import check_inputs, take_split
     from deltarule.data import load_inputs
 
-    if Path(source).is_file():
-        return load_inputs(Path(source))
-    inputs: np.ndarray = take_split(source, split).x
-    return inputs
+    if not Path(source).is_file():
+        return take_split(source, split, model).x
+    images = load_inputs(source)
+    check_inputs(source, images.shape[1:], model)
+    return images

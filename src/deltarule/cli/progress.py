@@ -2,7 +2,8 @@
 
 import sys
 import time
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
@@ -11,15 +12,35 @@ from deltarule.cli.options import on_terminal
 from deltarule.learning import Callback, Run
 
 
-def progress() -> Callback:
+def progress(*, quiet: bool = False) -> "Display":
     """Return the progress that suits stderr."""
+    if quiet:
+        return Display()
     return Bar() if on_terminal() else Lines()
 
 
-class Lines(Callback):
-    """One line an epoch."""
+class Display(Callback):
+    """Shows nothing. However a run ends, leaving the ``with`` block leaves the terminal clean."""
 
     every_epoch = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Take down what was put up; it may be called twice."""
+
+
+class Lines(Display):
+    """One line an epoch."""
 
     def epoch_ended(self, run: Run) -> None:
         """Print the epoch's line."""
@@ -29,10 +50,8 @@ class Lines(Callback):
         print(f"{epoch}  {described(record)}  {speed:,.0f} examples/s", file=sys.stderr)
 
 
-class Bar(Callback):
+class Bar(Display):
     """A bar that moves several times an epoch, with costs, speed and the time left."""
-
-    every_epoch = False
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True)
@@ -67,9 +86,15 @@ class Bar(Callback):
             self._task, completed=done, epoch=f"{run.state.epoch}/{run.recipe.epochs}",
             figures=figures, speed=f"{speed:,.0f} examples/s",
         )  # fmt: skip
+        if run.stopped:  # before the checkpoint: a second Ctrl-C would leave no cursor behind
+            self.close()
 
     def ended(self, run: Run) -> None:
         """Leave the bar as it stands."""
+        self.close()
+
+    def close(self) -> None:
+        """Give the terminal back."""
         self._progress.stop()
 
     def _done(self, run: Run) -> int:
@@ -83,7 +108,7 @@ def described(record: dict[str, Any], *, short: bool = False) -> str:
         if f"{part}_cost" not in record:
             continue
         name = {"train": "train", "validation": "val" if short else "validation"}[part]
-        figures = f"{record[f'{part}_cost']:.4f}"
+        figures = f"{record[f'{part}_cost']:#.4g}"
         if f"{part}_accuracy" in record and not (short and part == "train"):
             figures += f" {record[f'{part}_accuracy']:.2%}"
         parts.append(f"{name} {figures}" if short else f"{name} cost {figures}")

@@ -1,9 +1,10 @@
 """How results are said on a terminal."""
 
+import json
 from typing import Any
 
 from deltarule.learning import Evaluation
-from deltarule.storage import printable
+from deltarule.storage import encoded, printable
 
 
 def score_line(result: Evaluation) -> str:
@@ -21,6 +22,11 @@ def confusion_lines(result: Evaluation, most: int = 3) -> list[str]:
         f"{printable(true)} taken for {printable(said)}, {count} time{'s' if count > 1 else ''}"
         for true, said, count in result.most_confused(most)
     ]
+
+
+def document(facts: Any) -> str:
+    """Return plain data as a JSON document; numbers not finite become null, as JSON has none."""
+    return json.dumps(encoded(facts, "document", special=lambda number: None), indent=2)
 
 
 def summary_of(result: Evaluation) -> dict[str, Any]:

@@ -1,14 +1,13 @@
 """``deltarule show MODEL``: the layers of a stored model and where it comes from."""
 
-import json
-
 import typer
 
-from deltarule.cli.options import Json, ModelPath, model_file
+from deltarule.cli.options import Json, ModelPath, model_file, recipe_of
 
 
 def show(model: ModelPath, json_: Json = False) -> None:
     """Show the layers, parameter counts, classes and provenance of MODEL."""
+    from deltarule.cli.report import document
     from deltarule.files import load_model
     from deltarule.storage import printable
 
@@ -20,7 +19,7 @@ def show(model: ModelPath, json_: Json = False) -> None:
         "precision": str(loaded.dtype),
     }
     if json_:
-        document = {
+        everything = {
             "layers": loaded.network.describe(),
             "parameters": loaded.network.count(loaded.shape),
             "shape": loaded.shape,
@@ -28,12 +27,11 @@ def show(model: ModelPath, json_: Json = False) -> None:
             "classes": loaded.classes,
             "provenance": loaded.provenance,
         }
-        typer.echo(json.dumps(document, indent=2))
+        typer.echo(document(everything))
         return
     typer.echo(loaded.network.summary(loaded.shape))
     typer.echo()
-    recipe = dict(loaded.provenance.get("recipe", {}))
     origin = {name: value for name, value in loaded.provenance.items() if name != "recipe"}
-    for name, value in {**facts, **origin, **recipe}.items():
+    for name, value in [*facts.items(), *origin.items(), *recipe_of(loaded).items()]:
         if value is not None:
-            typer.echo(f"{name.replace('_', ' '):16} {printable(str(value))}")
+            typer.echo(f"{printable(name.replace('_', ' ')):16} {printable(value)}")

@@ -3,6 +3,7 @@
 import signal
 import threading
 from types import FrameType
+from typing import Any
 
 from deltarule.learning import Callback, Run
 
@@ -18,10 +19,11 @@ class StopOnSignal(Callback):
         self.exit_code = 0
 
     def __enter__(self) -> "StopOnSignal":
+        self._before: dict[int, Any] = {}
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._handle) for number in NAMES}
-        else:
-            self._before = {}
+            for number in NAMES:
+                if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup asks for
+                    self._before[number] = signal.signal(number, self._handle)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -30,7 +32,8 @@ class StopOnSignal(Callback):
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self.exit_code = NAMES[signal.Signals(number)]
-        signal.signal(number, signal.SIG_DFL)
+        for each in self._before:
+            signal.signal(each, signal.SIG_DFL)
 
     def started(self, run: Run) -> None:
         """Do not begin if the signal came before."""

@@ -11,6 +11,7 @@ _NETWORK, _LEARNING, _RUN = "Network", "Learning", "Run"
 
 
 def _option(name: str, text: str, panel: str) -> Any:
+    text = text.replace("[", r"\[")  # a default, not a colour
     return typer.Option(name, help=text, rich_help_panel=panel, show_default=False)
 
 
@@ -18,7 +19,9 @@ def train(
     ctx: typer.Context,
     source: Annotated[
         str | None,
-        typer.Argument(help="digits, mnist, fashion-mnist, or a folder of IDX files."),
+        typer.Argument(
+            metavar="SOURCE", help="digits, mnist, fashion-mnist, or a folder of IDX files."
+        ),
     ] = None,
     network: Annotated[
         str | None, _option("--network", "Sizes such as 784,100,10. [inputs,100,classes]", _NETWORK)
@@ -56,7 +59,7 @@ def train(
     ] = None,
     label_smoothing: Annotated[float, _option("--label-smoothing", "[0]", _LEARNING)] = 0.0,
     class_weight: Annotated[
-        str | None, _option("--class-weight", "balanced. [all alike]", _LEARNING)
+        str | None, _option("--class-weight", "balanced, or a number a class. [all alike]", _LEARNING)
     ] = None,
     schedule: Annotated[
         str,

@@ -25,7 +25,15 @@ from deltarule.learning.plan import make_plan
 from deltarule.learning.recipe import Recipe
 from deltarule.learning.schedules import learning_rates
 from deltarule.learning.state import Record, TrainState
-from deltarule.learning.step import Hyper, Learner, Program, Report, advance, start
+from deltarule.learning.step import (
+    Hyper,
+    Learner,
+    Program,
+    Report,
+    advance,
+    make_room,
+    start,
+)
 from deltarule.network.model import Model
 from deltarule.network.network import HostParams, Network
 from deltarule.seeds import generator
@@ -317,6 +325,7 @@ class Run:
         self._chance = generator(recipe.seed, "dropout").integers(2**32, dtype=np.uint32)
         cast = lambda a: jnp.array(a, recipe.precision)  # noqa: E731
         first = jax.tree.map(cast, (params, layer_state))
+        make_room()
         self.state = TrainState(start(self.program, self._hyper, *first))
 
 

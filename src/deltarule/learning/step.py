@@ -9,6 +9,7 @@ What shapes the compiled program is ``Program``, a static value. Everything else
 penalties, smoothing, the key of chance, the order of the examples, where to start and stop.
 """
 
+import gc
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -26,6 +27,7 @@ from deltarule.network.network import Network, Params
 Sums = tuple[jax.Array, jax.Array]  # of costs, of right answers
 
 VALIDATION_CHUNK = 1000  # examples a step when costs are only measured
+KEPT_PROGRAMS = 16  # compiled programs take about 7 MB each, and JAX keeps all it ever made
 
 
 @dataclass(frozen=True)
@@ -159,6 +161,13 @@ def advance(
     carry = learner, _blank(program, len(orders))
     after: tuple[Learner, Report] = jax.lax.fori_loop(0, epochs, epoch, carry)
     return after
+
+
+def make_room() -> None:
+    """Forget the compiled programs when there are many, as after a search over batch sizes."""
+    if advance._cache_size() >= KEPT_PROGRAMS:  # type: ignore[attr-defined]
+        advance.clear_cache()  # type: ignore[attr-defined]
+        gc.collect()  # they hang in cycles
 
 
 def _measure(

@@ -52,7 +52,7 @@ class Model:
         starts = range(0, len(x), CHUNK)
         parts = [self._ask(x[start : start + CHUNK]) for start in starts]
         outputs = self.network.output_shape(self.shape)
-        return np.concatenate(parts) if parts else np.zeros((0, *outputs))
+        return np.concatenate(parts) if parts else np.zeros((0, *outputs), self.dtype)
 
     def outputs(self, x: np.ndarray) -> np.ndarray:
         """Return the outputs a [n, outputs]: probabilities of the classes for softmax."""

@@ -22,8 +22,11 @@ _STARTS = (
     (b"\x7fELF", "a program"),
 )
 
-# Protocols 2 to 5 start with their number; 0 and 1 are text: a mark and a container, or a global.
-_PICKLE = re.compile(rb"\x80[\x02-\x05]|\(d?p\d|\([dl][pq]\d|c[A-Za-z_][\w.]*\n\w+\n|[\]}]q")
+# Protocols 2 to 5 start with their number; 0 and 1 with what they hold: a mark and a container, a
+# mark and a number, a global or an empty container.
+_PICKLE = re.compile(
+    rb"\x80[\x02-\x05]|\([dl]p\d|\(I\d+\n|\(K.[KMq]|c[A-Za-z_][\w.]*\n\w+\n|[\]}]q", re.DOTALL
+)
 _ONNX = re.compile(rb"\x08[\x01-\x20]\x12[\x01-\x40][\w.-]")  # a version, then the producer's name
 _HTML = re.compile(rb"\s*<(!doctype html|html|head|body|\?xml)", re.IGNORECASE)
 

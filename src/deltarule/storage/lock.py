@@ -35,8 +35,6 @@ def locked(path: Path) -> Iterator[None]:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         if _flock(descriptor, path):
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, _this_process(), 0)
             yield
         else:
             with _held_by_name(path.with_name(path.name + "-holder")):
@@ -56,6 +54,8 @@ def _flock(descriptor: int, path: Path) -> bool:
             if error.errno not in _UNSUPPORTED:
                 raise
             return False
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, _this_process(), 0)
         return True
 
 

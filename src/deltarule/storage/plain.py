@@ -47,7 +47,7 @@ def encoded(
         return {str(k): encoded(v, f"{name}.{k}", special, _depth + 1) for k, v in value.items()}
     raise ValueError(
         f"{name} must be plain data (text, numbers, booleans, None, lists, dictionaries with text "
-        f"as keys), got {value!r:.80} of type {type(value).__name__}; convert it first."
+        f"but {_MARK} as keys), got {value!r:.80} of type {type(value).__name__}; convert it first."
     )
 
 

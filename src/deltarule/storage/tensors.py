@@ -167,17 +167,22 @@ class TensorFile:
 
 @contextmanager
 def _opened(path: AnyPath) -> Iterator[BinaryIO]:
+    no_file = f"{printable(path)} is a folder or a device, not a file; give the file itself."
     with explained("read", path):
-        try:  # without waiting, should it be a pipe
-            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            file = open(path, "rb", opener=_open_without_waiting)  # noqa: SIM115
         except (FileNotFoundError, NotADirectoryError):
             raise ModelFileError(f"there is no file {printable(path)}; correct the path.") from None
-        with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise ModelFileError(
-                    f"{printable(path)} is a folder or a device, not a file; give the file itself."
-                )
+        except IsADirectoryError:
+            raise ModelFileError(no_file) from None
+        with file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise ModelFileError(no_file)
             yield file
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # a pipe would wait for its other end
 
 
 @contextmanager

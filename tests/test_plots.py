@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from deltarule import plots
@@ -364,13 +365,23 @@ def test_a_single_error_in_a_thousand_is_seen():
     assert np.abs(rare - none).max() > 0.1
 
 
-def test_numbers_in_cells_can_be_told_from_the_cell():
-    ax = plots.confusion([[8, 2], [40, 1]], ["a", "b"])
+def test_numbers_in_cells_stand_out_from_the_cell():
+    counts = np.zeros((13, 13), int)
+    counts[0] = range(13)  # every depth of colour
+    ax = plots.confusion(counts, [str(i) for i in range(13)])
+    (image,) = ax.images
+    colours = image.to_rgba(image.get_array())
     for text in ax.texts:
         said, true = text.get_position()
-        if said != true:
-            cell = ax.images[0].to_rgba(ax.images[0].get_array())[true, said, :3].mean()
-            assert abs(cell - (1 if text.get_color() == "white" else 0)) > 0.35
+        ink, paper = luminance(to_rgb(text.get_color())), luminance(colours[true, said, :3])
+        lighter, darker = max(ink, paper), min(ink, paper)
+        assert (lighter + 0.05) / (darker + 0.05) > 4, text  # contrast as WCAG 2 defines it
+
+
+def luminance(colour) -> float:
+    """Return the relative luminance of an sRGB colour, from 0 (black) to 1 (white)."""
+    linear = ((np.asarray(colour) + 0.055) / 1.055) ** 2.4
+    return float(linear @ [0.2126, 0.7152, 0.0722])
 
 
 def test_confusion_of_many_classes_drops_numbers_then_names():
@@ -413,6 +424,17 @@ def test_mistakes_worked_by_hand():
     ax = plots.mistakes(images, labels, said, probabilities, ["a", "b", "c"], most=1)
     assert [text.get_text() for text in ax.texts] == ["c → b (0.80)"]
     assert ax.get_title("left") == "Mistakes: 3 of 4 examples, the worst 1"
+
+
+def test_mistakes_that_tie_stay_in_order():
+    images, labels, said, probabilities, _ = some_mistakes(300, (2, 2), DIGITS, 300)
+    tied = np.where(np.arange(300) % 10 == 3, 0.6, 0.5)  # 3, 13, 23 .. are the 30 worst
+    probabilities[:] = tied[:, None]
+    images[:, 0, 0] = np.linspace(0, 1, 300)
+    ax = plots.mistakes(images, labels, said, probabilities, DIGITS, most=35)
+    order = [*range(3, 300, 10), 0, 1, 2, 4, 5]
+    shown = [image.get_array()[0, 0] for image in ax.images]
+    assert np.argsort(shown).tolist() == np.argsort(order).tolist()
 
 
 def test_captions_stay_apart_on_any_axes():

@@ -49,7 +49,7 @@ class RunFolder:
     and no other process may enter. Reading needs no block.
 
     Args:
-        path: the folder; the folder above it must exist.
+        path: the folder; it and those above it are made if they are missing.
         keep: how many checkpoints to keep.
 
     Raises on entry ``RunBusyError`` if another process holds the folder, and ``OSError`` if nothing
@@ -70,7 +70,8 @@ class RunFolder:
         self._held: ExitStack | None = None
 
     def __enter__(self) -> "RunFolder":
-        storage.make_folder(self.path)
+        for folder in [*reversed(self.path.parents), self.path]:
+            storage.make_folder(folder)
         with ExitStack() as stack:
             stack.enter_context(storage.locked(self.path / ".lock"))
             storage.clean(self.path)

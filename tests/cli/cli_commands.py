@@ -165,6 +165,7 @@ def _become(
     prepare: Callable[[], None] | None,
 ) -> None:
     os.chdir(folder)
+    os.environ.clear()
     os.environ.update(environment)
     for number, path in enumerate(streams, 1):
         os.dup2(os.open(path, os.O_WRONLY), number)

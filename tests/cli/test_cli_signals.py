@@ -16,6 +16,7 @@ from deltarule.runs import RunFolder
 
 ARGUMENTS = ("train", "digits", "--network", "64,16,10", "--epochs", "40", "--dropout", "0.1",
              "--out")  # fmt: skip
+BRIEF = ("train", "digits", "--network", "64,16,10", "--epochs", "4", "--out")
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
 
@@ -93,11 +94,11 @@ def stuck_once_stopped() -> None:
 
 
 def test_a_signal_that_the_caller_ignores_stays_ignored(run: Run) -> None:
-    command = start(*ARGUMENTS, "run", prepare=as_under_nohup)
+    command = start(*BRIEF, "run", prepare=as_under_nohup)
     command.until(lambda: Path("run").is_dir() and checkpoints(Path("run")))
     command.send(signal.SIGHUP)
     assert command.wait() == 0
-    assert len(history(Path("run"))) == 40
+    assert len(history(Path("run"))) == 4
 
 
 def as_under_nohup() -> None:
@@ -106,13 +107,13 @@ def as_under_nohup() -> None:
 
 
 def test_a_stopped_process_goes_on(run: Run) -> None:
-    command = under_way(*ARGUMENTS, "run")
+    command = under_way(*BRIEF, "run")
     command.send(signal.SIGSTOP)
     time.sleep(0.3)
     command.send(signal.SIGCONT)
     assert command.wait() == 0
     assert all(record["seconds"] >= 0 for record in history(Path("run")))
-    assert run(*ARGUMENTS, "whole").code == 0
+    assert run(*BRIEF, "whole").code == 0
     assert bits(Path("run")) == bits(Path("whole"))
 
 

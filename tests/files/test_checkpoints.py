@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from saved_runs import names, newest, save
 from unreliable import ForgetfulOs, Killed, UnreliableOs
 
 from deltarule.errors import CheckpointError
@@ -19,14 +20,6 @@ from deltarule.runs import RunFolder
 from deltarule.storage import disk
 
 HERE = Path(__file__).parent
-
-
-from saved_runs import names, newest, save
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "run"
 
 
 # --- checkpoints

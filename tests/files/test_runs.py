@@ -10,23 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from saved_runs import names, newest, save
 from unreliable import UnreliableOs
 
 from deltarule import runs
 from deltarule.errors import CheckpointError, RunBusyError
 from deltarule.runs import RunFolder, new_run_path
 from deltarule.storage import disk, lock
-
-HERE = Path(__file__).parent
-
-
-from saved_runs import names, newest, save
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "run"
-
 
 # --- the folder
 
@@ -58,7 +48,6 @@ def test_one_object_may_be_entered_again_but_not_twice_at_once(folder: Path) -> 
 def test_folders_that_cannot_be_are_refused_before_training(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     cases = {
-        tmp_path / "none" / "run": "does not exist",
         tmp_path / "file": "something of that name is in the way",
         tmp_path / "file" / "run": "a part of the path is a file",
         tmp_path / ("x" * 256): "the name is too long",
@@ -69,8 +58,9 @@ def test_folders_that_cannot_be_are_refused_before_training(tmp_path: Path) -> N
             pass
         assert str(caught.value).startswith("cannot make the folder ")
         assert str(caught.value).isprintable()
-    with RunFolder(tmp_path / os.fsdecode(b"\xff")) as run:
-        save(run, 1)
+    for path in (tmp_path / os.fsdecode(b"\xff"), tmp_path / "made" / "with" / "it"):
+        with RunFolder(path) as run:
+            save(run, 1)
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENOSPC])
@@ -216,6 +206,22 @@ def test_new_run_path_refuses(tmp_path: Path) -> None:
         new_run_path(tmp_path / "none" / "runs", "a")
 
 
+def test_a_folder_made_by_another_in_the_same_moment_is_no_error(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Late:
+        def __getattr__(self, name: str) -> object:
+            return getattr(os, name)
+
+        def mkdir(self, path: Path) -> None:
+            os.mkdir(path)  # the other
+            os.mkdir(path)  # and then ours
+
+    monkeypatch.setattr(disk, "os", Late())
+    with RunFolder(folder) as run:
+        save(run, 1)
+
+
 CLAIM = "import sys; from deltarule.runs import new_run_path; print(new_run_path(*sys.argv[1:]))"
 
 
@@ -224,11 +230,11 @@ def test_two_that_start_at_once_get_two_folders(tmp_path: Path) -> None:
     command = [sys.executable, "-c", CLAIM, str(tmp_path / "runs"), "a"]
     several = [
         subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
-        for _ in range(4)
+        for _ in range(6)
     ]
     paths = {process.communicate()[0] for process in several}
-    assert len(paths) == 4
-    assert names(tmp_path / "runs") == ["a", "a-2", "a-3", "a-4"]
+    assert len(paths) == 6
+    assert names(tmp_path / "runs") == ["a", *(f"a-{number}" for number in range(2, 7))]
 
 
 def test_importing_loads_no_jax() -> None:

@@ -29,7 +29,7 @@ ROWS = {
     "dense one to one": Row(Dense(1, "standard_normal", "standard_normal"), (1,), (1,)),
     "dense from zeros": Row(Dense(2, "zeros", "standard_normal"), (3,), (2,)),
     "dropout": Row(Dropout(0.4), (4,), (4,)),
-    "dropout of images": Row(Dropout(0.25), (2, 2, 3), (2, 2, 3)),
+    "dropout of images": Row(Dropout(0.25), (2, 2), (2, 2)),
     "dropout of nothing": Row(Dropout(0.0), (4,), (4,)),
     "flatten": Row(Flatten(), (2, 2, 3), (12,)),
     "flatten a row": Row(Flatten(), (4,), (4,)),
@@ -102,8 +102,7 @@ def test_gradients_against_central_differences(row, train):
         return jnp.sum(c * y)
 
     arrays = [x, *params.values()]
-    with jax.disable_jit(False):
-        assert largest_error(jax.jit(total), arrays, jax.grad(total)(arrays)) < row.tolerance
+    assert largest_error(total, arrays, jax.grad(total)(arrays)) < row.tolerance
 
 
 @every_row
@@ -131,12 +130,10 @@ def test_training_is_left_to_the_key_alone(row):
 
 
 @every_row
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_precision_is_kept(row, dtype):
-    params, state = jax.tree.map(lambda a: a.astype(dtype), parameters(row))
+def test_single_precision_stays_single(row):
+    x, params, state = jax.tree.map(lambda a: a.astype("float32"), (inputs(row), *parameters(row)))
     for train in (False, True):
-        y, _ = row.layer.apply(params, state, inputs(row).astype(dtype), key=KEY, train=train)
-        assert y.dtype == dtype
+        assert row.layer.apply(params, state, x, key=KEY, train=train)[0].dtype == "float32"
 
 
 @every_row
@@ -203,17 +200,17 @@ def test_dropout_drops_the_rate_and_lets_the_rest_grow(rate):
 
 def test_dropout_depends_on_the_key():
     first, second = (
-        Dropout(0.5).apply({}, {}, jnp.ones((4, 4)), key=jax.random.key(seed), train=True)[0]
+        Dropout(0.5).apply({}, {}, jnp.ones((100, 100)), key=jax.random.key(seed), train=True)[0]
         for seed in (0, 1)
     )
     assert not np.array_equal(first, second)
 
 
 def test_two_dropouts_of_a_network_draw_apart():
-    network, x = Network(Dropout(0.5), Dropout(0.5)), jnp.ones((20, 20))
+    network, x = Network(Dropout(0.5), Dropout(0.5)), jnp.ones((100, 100))
     both, _ = network.apply(({}, {}), ({}, {}), x, key=KEY, train=True)
     # Kept by both: a quarter. Were the two masks one, it would be a half.
-    assert abs((both != 0).mean() - 0.25) < 4 * np.sqrt(0.25 * 0.75 / 400)
+    assert abs((both != 0).mean() - 0.25) < 4 * np.sqrt(0.25 * 0.75 / 10_000)
 
 
 def test_dropout_of_nothing_is_nothing():

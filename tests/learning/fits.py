@@ -13,7 +13,10 @@ from deltarule.learning import Callback, Run, TrainState
 from deltarule.learning.plan import Plan
 from deltarule.network import Network
 
+# One network, one number of examples and one batch size nearly everywhere: the tests share what
+# is compiled for them. 43 = 8 x 5 + 3, nine steps, the last one smaller.
 NETWORK = Network([4, 5, 3], activation="tanh", output="softmax")
+BATCH = 5
 
 
 def blobs(n: int = 43, *, inputs: int = 4, classes: int = 3, seed: int = 0) -> Dataset:

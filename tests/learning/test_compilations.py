@@ -5,7 +5,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from fits import NETWORK, blobs, weights
+from fits import BATCH, NETWORK, blobs, weights
 
 from deltarule.data import Dataset
 from deltarule.learning import Recipe, fit, step
@@ -38,7 +38,7 @@ def _enough_room():
 
 
 def recipe(**changes):
-    usual = {"epochs": 3, "learning_rate": 0.1, "decay_every": 1}
+    usual = {"epochs": 3, "learning_rate": 0.1, "decay_every": 1, "batch_size": BATCH}
     return Recipe(**(usual | changes))
 
 

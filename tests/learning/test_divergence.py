@@ -5,7 +5,7 @@ import math
 import jax
 import numpy as np
 import pytest
-from fits import NETWORK, blobs, host, weights
+from fits import BATCH, NETWORK, blobs, host, weights
 
 from deltarule.data import Dataset
 from deltarule.errors import DivergedError
@@ -15,6 +15,8 @@ from deltarule.network import Dense, Network
 LINE = Network(Dense(1, "zeros", "zeros"), shape=(1,))
 POINT = Dataset(np.ones((1, 1)), np.ones((1, 1)))
 RELU = Network([4, 5, 3], activation="relu", output="softmax")
+DATA, HELD_OUT = blobs(), blobs(17, seed=1)
+FEW = Recipe(epochs=5, batch_size=BATCH)
 
 
 def steep(**options):
@@ -81,26 +83,25 @@ def test_with_early_stopping_the_best_weights_come_back():
 @pytest.mark.parametrize("options", [{}, {"early_stopping": 5}])
 def test_no_finite_epoch_at_all_is_an_error_also_with_early_stopping(options):
     """Broken weights answer some class, and are right for a third of these examples."""
-    recipe = Recipe(learning_rate=1e38, epochs=5, **options)
+    recipe = Recipe(learning_rate=1e38, epochs=5, batch_size=BATCH, **options)
     with pytest.raises(DivergedError, match=r"in epoch 1: .*\(no epoch had a finite cost\)"):
-        fit(RELU, blobs(40), blobs(20), recipe)
+        fit(RELU, DATA, HELD_OUT, recipe)
 
 
 def huge(size):
     """Every input is +size or -size."""
-    data = blobs(30)
-    return Dataset(np.sign(data.x).astype(type(size)) * size, data.y)
+    return Dataset(np.sign(DATA.x).astype(type(size)) * size, DATA.y)
 
 
 @pytest.mark.parametrize("size", [np.float32(3e38), np.float64(1e308)])
 def test_huge_inputs_that_overflow_say_what_to_do(size):
     with pytest.raises(DivergedError, match="scale the inputs, which may hold large values"):
-        fit(RELU, huge(size), recipe=Recipe(epochs=2, precision=size.dtype.name))
+        fit(RELU, huge(size), recipe=Recipe(epochs=2, batch_size=BATCH, precision=size.dtype.name))
 
 
 def test_huge_inputs_that_saturate_train():
     """A tanh is 1 or -1 whatever comes: numbers as large as they get, and no warning."""
-    run = fit(NETWORK, huge(np.float32(3e38)), recipe=Recipe(epochs=2))
+    run = fit(NETWORK, huge(np.float32(3e38)), recipe=Recipe(epochs=2, batch_size=BATCH))
     assert np.isfinite([record["train_cost"] for record in run.history]).all()
 
 
@@ -124,26 +125,26 @@ def test_whole_numbers_of_64_bits_are_not_cut_in_half():
     assert runs[0].model.predict(whole.x) == pytest.approx(runs[1].model.predict(real.x))
 
 
-@pytest.mark.parametrize("dtype", [">f4", ">i2", "f2", "?", "u1", "i8", "longdouble"])
+@pytest.mark.parametrize("dtype", [">f4", "f2", "?", "u1", "i8", "longdouble"])
 def test_inputs_of_any_type(dtype):
-    data = Dataset((blobs(20).x > 0).astype(dtype), blobs(20).y)
+    data = Dataset((DATA.x > 0).astype(dtype), DATA.y)
     reference = Dataset(data.x.astype(np.float32), data.y)
-    runs = [fit(NETWORK, each, recipe=Recipe(epochs=1)) for each in (data, reference)]
+    runs = [fit(NETWORK, each, recipe=FEW) for each in (data, reference)]
     assert np.array_equal(weights(runs[0]), weights(runs[1]))
 
 
 DEGENERATE = {
-    "all zero": (np.zeros((20, 4)), np.arange(20) % 3),
-    "no variance in one feature": (blobs(20).x * [1, 0, 1, 1], blobs(20).y),
-    "the same feature four times": (np.repeat(blobs(20).x[:, :1], 4, axis=1), blobs(20).y),
-    "the same example always": (np.ones((20, 4)), np.full(20, 2)),
+    "all zero": (np.zeros((43, 4)), DATA.y),
+    "no variance in one feature": (DATA.x * [1, 0, 1, 1], DATA.y),
+    "the same feature four times": (np.repeat(DATA.x[:, :1], 4, axis=1), DATA.y),
+    "the same example always": (np.ones((43, 4)), np.full(43, 2)),
 }
 
 
 @pytest.mark.parametrize("name", DEGENERATE)
 def test_degenerate_data_trains(name):
     x, y = DEGENERATE[name]
-    run = fit(NETWORK, Dataset(x, y, classes=("a", "b", "c")), recipe=Recipe(epochs=5))
+    run = fit(NETWORK, Dataset(x, y, classes=("a", "b", "c")), recipe=FEW)
     assert np.isfinite(weights(run)).all()
     assert run.history[-1]["train_cost"] < run.history[0]["train_cost"] + 0.01
 
@@ -179,8 +180,8 @@ CONSTANTS = {
 @pytest.mark.parametrize("name", CONSTANTS)
 def test_extreme_constants_stay_finite(name):
     """One input is always 0, so its weights never see a gradient: 0/0 for a careless adam."""
-    data = Dataset(blobs(40).x * [1, 1, 1, 0], blobs(40).y)
-    run = fit(NETWORK, data, recipe=Recipe(epochs=3, **CONSTANTS[name]))
+    data = Dataset(DATA.x * [1, 1, 1, 0], DATA.y)
+    run = fit(NETWORK, data, recipe=Recipe(epochs=3, batch_size=BATCH, **CONSTANTS[name]))
     assert np.isfinite(weights(run)).all()
     assert run.history[-1]["train_cost"] < run.history[0]["train_cost"]
 
@@ -199,13 +200,12 @@ def test_clipping_tames_a_rate_that_diverges():
 
 def test_float32_and_float64_follow_the_same_gradient():
     """One step of rate 1 on the whole set: the change of the weights is the gradient."""
-    data = blobs(60)
     start = NETWORK.init(np.random.default_rng(0))[0]
     before = np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(start)])
     gradients = {}
     for precision in ("float32", "float64"):
-        recipe = Recipe(batch_size=60, epochs=1, learning_rate=1, l2=0.01, precision=precision)
-        run = fit(NETWORK, data, recipe=recipe, params=start)
+        recipe = Recipe(batch_size=43, epochs=1, learning_rate=1, l2=0.01, precision=precision)
+        run = fit(NETWORK, DATA, recipe=recipe, params=start)
         assert weights(run).dtype == precision
         gradients[precision] = before - weights(run)
     error = np.linalg.norm(gradients["float32"] - gradients["float64"])

@@ -38,7 +38,7 @@ def steps_on_ones(network, monkeypatch, steps, seed=0):
     return watch.weights
 
 
-@pytest.mark.parametrize("rate", [0.1, 0.5, 0.8])
+@pytest.mark.parametrize("rate", [0.2, 0.5])
 def test_the_rate_is_the_share_dropped(rate, monkeypatch):
     """From zero weights, the first gradient is 0 where the input was dropped.
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from fits import NETWORK, blobs, weights
+from fits import BATCH, NETWORK, blobs, weights
 
 from deltarule.data import Dataset
 from deltarule.learning import Callback, EarlyStopping, Recipe, fit
@@ -79,14 +79,16 @@ class Watch(Callback):
 def noisy():
     """Random labels: what is learned of them is worth nothing on others."""
     rng = np.random.default_rng(0)
-    return Dataset(rng.normal(size=(90, 4)), rng.integers(0, 3, 90), classes=("a", "b", "c"))
+    return Dataset(rng.normal(size=(60, 4)), rng.integers(0, 3, 60), classes=("a", "b", "c"))
 
 
 @pytest.mark.parametrize("monitor", ["validation_accuracy", "validation_cost", "train_cost"])
 def test_the_model_is_that_of_the_best_epoch(noisy, monitor):
     watch = Watch()
-    recipe = Recipe(epochs=40, learning_rate=2.0, early_stopping=5, monitor=monitor, seed=3)
-    run = fit(NETWORK, noisy[:60], noisy[60:], recipe, callbacks=[watch])
+    recipe = Recipe(
+        epochs=40, learning_rate=2.0, batch_size=BATCH, early_stopping=5, monitor=monitor, seed=3
+    )
+    run = fit(NETWORK, noisy[:43], noisy[43:], recipe, callbacks=[watch])
     values = [record[monitor] for record in run.history]
     best = int(np.argmax(values) if monitor.endswith("accuracy") else np.argmin(values))
     assert np.array_equal(weights(run), watch.weights[best])
@@ -98,8 +100,8 @@ def test_the_model_is_that_of_the_best_epoch(noisy, monitor):
 
 def test_the_best_epoch_counts_also_where_the_run_was_not_stopped(noisy):
     watch = Watch()
-    recipe = Recipe(epochs=6, learning_rate=2.0, early_stopping=50, seed=3)
-    run = fit(NETWORK, noisy[:60], noisy[60:], recipe, callbacks=[watch])
+    recipe = Recipe(epochs=6, learning_rate=2.0, batch_size=BATCH, early_stopping=50, seed=3)
+    run = fit(NETWORK, noisy[:43], noisy[43:], recipe, callbacks=[watch])
     best = int(np.argmax([record["validation_accuracy"] for record in run.history]))
     assert run.stopped is None
     assert best < 5
@@ -108,15 +110,16 @@ def test_the_best_epoch_counts_also_where_the_run_was_not_stopped(noisy):
 
 def test_the_default_cut_is_a_tenth(noisy):
     run = fit(NETWORK, noisy, recipe=Recipe(epochs=1, early_stopping=1))
-    assert (len(run.train), len(run.validation)) == (81, 9)
+    assert (len(run.train), len(run.validation)) == (54, 6)
     assert "validation_accuracy" in run.history[0]
 
 
 def test_without_early_stopping_nothing_is_cut(noisy):
-    run = fit(NETWORK, noisy, recipe=Recipe(epochs=1))
+    data = noisy[:43]
+    run = fit(NETWORK, data, recipe=Recipe(epochs=1, batch_size=BATCH))
     assert run.validation is None
     assert "validation_cost" not in run.history[0]
-    assert run.train is noisy
+    assert run.train is data
 
 
 @pytest.mark.parametrize("share", [0.1, 0.25, 0.5])
@@ -170,11 +173,11 @@ def test_refused(name):
 
 
 def test_validation_is_monitored_only_where_there_is_any():
-    data = blobs(20)
+    data = blobs()
     recipe = Recipe(early_stopping=2, monitor="validation_cost", epochs=1)
     with pytest.raises(ValueError, match="'validation_cost' needs validation data, got none"):
         fit(NETWORK, data, data[:0], recipe)
-    run = fit(NETWORK, data, data[:0], Recipe(early_stopping=2, epochs=1))
+    run = fit(NETWORK, data, data[:0], Recipe(early_stopping=2, epochs=1, batch_size=BATCH))
     assert run.callbacks[0].monitor == "train_accuracy"
 
 

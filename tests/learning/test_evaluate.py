@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from fits import NETWORK, blobs
+from fits import BATCH, NETWORK, blobs
 from sklearn.metrics import confusion_matrix
 
 from deltarule.data import Dataset
@@ -16,7 +16,7 @@ DATA = blobs(301, seed=5)
 
 @pytest.fixture(scope="module")
 def run():
-    return fit(NETWORK, blobs(43), DATA, Recipe(epochs=3))
+    return fit(NETWORK, blobs(), DATA, Recipe(epochs=3, batch_size=BATCH))
 
 
 def evaluation(labels, predictions, classes=("a", "b", "c"), sureness=None):

@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from fits import NETWORK, Snapshots, blobs, cut_into, digest, weights
+from fits import BATCH, NETWORK, Snapshots, blobs, cut_into, digest, weights
 
 from deltarule.learning import Callback, Recipe, Run, fit
 
-DATA = blobs(43)
-RECIPE = Recipe(epochs=5, batch_size=5)
+DATA = blobs()
+RECIPE = Recipe(epochs=5, batch_size=BATCH)
 
 
 class Press(Callback):
@@ -44,7 +44,7 @@ def test_ctrl_c_ends_the_run_with_a_warning_and_a_model():
     assert (run.stopped, len(run.history)) == ("interrupted", 2)
     assert run.model.predict(DATA.x).shape == (43,)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    shorter = fit(NETWORK, DATA, recipe=Recipe(epochs=2, batch_size=5))
+    shorter = fit(NETWORK, DATA, recipe=Recipe(epochs=2, batch_size=BATCH))
     assert np.array_equal(weights(run), weights(shorter))
     resumed = fit(NETWORK, DATA, recipe=RECIPE, resume=run.state)
     assert digest(resumed.state) == digest(fit(NETWORK, DATA, recipe=RECIPE).state)
@@ -97,7 +97,7 @@ def test_a_worker_thread_trains_like_the_main_one():
 
 def test_two_threads_at_once_and_in_two_precisions():
     recipes = [
-        Recipe(epochs=60, batch_size=5, seed=seed, precision=precision)
+        Recipe(epochs=60, batch_size=BATCH, seed=seed, precision=precision)
         for seed in (1, 2)
         for precision in ("float32", "float64")
     ]
@@ -132,7 +132,7 @@ class Record(Callback):
 def test_the_order_of_events(monkeypatch):
     cut_into(monkeypatch, 5)  # of nine steps
     record = Record()
-    fit(NETWORK, DATA, recipe=Recipe(epochs=2, batch_size=5), callbacks=[record])
+    fit(NETWORK, DATA, recipe=Recipe(epochs=2, batch_size=BATCH), callbacks=[record])
     assert record.events == [
         ("started", 0, 0),
         ("advanced", 0, 5),
@@ -155,7 +155,9 @@ def test_callbacks_are_told_in_their_order():
         def epoch_ended(self, run):
             told.append(self.name)
 
-    fit(NETWORK, DATA, recipe=Recipe(epochs=2, batch_size=5), callbacks=[Named("a"), Named("b")])
+    fit(
+        NETWORK, DATA, recipe=Recipe(epochs=2, batch_size=BATCH), callbacks=[Named("a"), Named("b")]
+    )
     assert told == ["a", "b", "a", "b"]
 
 

@@ -4,25 +4,24 @@ import json
 
 import numpy as np
 import pytest
-from fits import NETWORK, PutBack, Snapshots, blobs, cut_into, digest, history, weights
+from fits import BATCH, NETWORK, PutBack, Snapshots, blobs, cut_into, digest, history, weights
 
 from deltarule.learning import Recipe, fit
 from deltarule.network import Network
 
-DATA, HELD_OUT = blobs(43), blobs(17, seed=1)
+DATA, HELD_OUT = blobs(), blobs(17, seed=1)
 DROPOUT = Network([4, 5, 3], activation="relu", output="softmax", dropout=0.3)
 RUNS = {
-    "momentum": (NETWORK, {"optimizer": "momentum"}),
-    "adam and dropout": (DROPOUT, {"optimizer": "adam", "schedule": "cosine"}),
-    "early stopping": (
-        NETWORK,
-        {"learning_rate": 3.0, "early_stopping": 4, "precision": "float64", "epochs": 30},
+    "momentum": (
+        NETWORK, {"optimizer": "momentum", "class_weight": (1, 2, 3), "precision": "float64"},
     ),
-}
+    "adam and dropout": (DROPOUT, {"optimizer": "adam", "schedule": "cosine", "clip": 1.0}),
+    "early stopping": (NETWORK, {"learning_rate": 3.0, "early_stopping": 4, "epochs": 30}),
+}  # fmt: skip
 
 
 def recipe(**options):
-    return Recipe(**({"epochs": 6, "batch_size": 5, "l2": 1e-3} | options))
+    return Recipe(**({"epochs": 6, "batch_size": BATCH, "l2": 1e-3} | options))
 
 
 @pytest.mark.parametrize("name", RUNS)

@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from fits import NETWORK, blobs, digest, history, weights
+from fits import BATCH, NETWORK, blobs, digest, history, weights
 
 from deltarule.learning import Recipe, fit
 from deltarule.network import Network
@@ -21,6 +21,10 @@ def everything_random(seed=11):
     """A run that draws weights, a cut, shuffles and masks."""
     recipe = Recipe(epochs=4, batch_size=5, optimizer="adam", early_stopping=9, seed=seed)
     return fit(NETWORK_WITH_DROPOUT, blobs(60), recipe=recipe)
+
+
+def few(seed):
+    return Recipe(epochs=2, batch_size=BATCH, seed=seed)
 
 
 def elsewhere(folder, **environment):
@@ -49,14 +53,14 @@ def test_global_chance_has_no_say():
 
 
 def test_every_seed_gives_a_run_of_its_own():
-    runs = [fit(NETWORK, blobs(43), recipe=Recipe(epochs=2, seed=seed)) for seed in range(4)]
+    runs = [fit(NETWORK, blobs(), recipe=few(seed)) for seed in range(4)]
     assert len({digest(run.state) for run in runs}) == 4
 
 
 def test_the_seed_draws_weights_and_order_on_their_own():
     """With the initial weights given, only the order of the examples is left to the seed."""
-    data, start = blobs(43), NETWORK.init(np.random.default_rng(0))[0]
-    runs = [fit(NETWORK, data, recipe=Recipe(epochs=2, seed=s), params=start) for s in (0, 0, 1)]
+    data, start = blobs(), NETWORK.init(np.random.default_rng(0))[0]
+    runs = [fit(NETWORK, data, recipe=few(s), params=start) for s in (0, 0, 1)]
     assert history(runs[0]) == history(runs[1])
     assert not np.array_equal(weights(runs[0]), weights(runs[2]))
     whole = Recipe(batch_size=43, epochs=2, precision="float64")
@@ -71,7 +75,7 @@ def test_the_seed_draws_weights_and_order_on_their_own():
 def test_the_weights_given_are_not_changed():
     start = NETWORK.init(np.random.default_rng(0))[0]
     copied = jax.tree.map(np.copy, start)
-    fit(NETWORK, blobs(43), recipe=Recipe(epochs=2), params=start)
+    fit(NETWORK, blobs(), recipe=few(0), params=start)
     assert all(jax.tree.leaves(jax.tree.map(np.array_equal, start, copied)))
 
 
@@ -81,4 +85,4 @@ def test_the_weights_given_are_not_changed():
 def test_weights_of_another_network_are_refused(sizes):
     params = Network(sizes).init(np.random.default_rng(0))[0]
     with pytest.raises(ValueError, match=r"params must have the structure and shapes of"):
-        fit(NETWORK, blobs(43), params=params)
+        fit(NETWORK, blobs(), params=params)

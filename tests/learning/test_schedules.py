@@ -3,7 +3,7 @@
 import numpy as np
 import optax
 import pytest
-from fits import NETWORK, blobs
+from fits import BATCH, NETWORK, blobs
 
 from deltarule.learning import Recipe, fit
 from deltarule.learning.schedules import SCHEDULES, learning_rates
@@ -28,7 +28,7 @@ def test_cosines_are_those_of_optax(epochs, steps):
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_a_run_records_the_last_rate_of_each_epoch(schedule):
-    data = blobs(20)
-    run = fit(NETWORK, data, recipe=Recipe(epochs=4, learning_rate=0.5, schedule=schedule))
+    recipe = Recipe(epochs=4, learning_rate=0.5, batch_size=BATCH, schedule=schedule)
+    run = fit(NETWORK, blobs(), recipe=recipe)
     recorded = [record["learning_rate"] for record in run.history]
-    assert recorded == list(of_run(schedule, 4, 2)[1::2])
+    assert recorded == list(of_run(schedule, 4, 9)[8::9])

@@ -1,5 +1,6 @@
 """The pictures of a run, where matplotlib is installed."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -36,4 +37,4 @@ def draw(folder: Path, run: Run, result: Evaluation, test: Dataset) -> list[Path
 
 def _image_shape(data: Dataset) -> tuple[int, int]:
     """Return height and width; a row of numbers is an image one pixel high."""
-    return (data.shape[0], data.shape[1]) if len(data.shape) == 2 else (1, data.x[0].size)
+    return (data.shape[0], data.shape[1]) if len(data.shape) == 2 else (1, math.prod(data.shape))

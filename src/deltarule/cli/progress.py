@@ -11,6 +11,8 @@ from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeR
 from deltarule.cli.options import on_terminal
 from deltarule.learning import Callback, Run
 
+NARROW, WIDE = 60, 110  # columns of a terminal: what a bar needs, what everything needs
+
 
 def progress(*, quiet: bool = False) -> "Display":
     """Return the progress that suits stderr."""
@@ -55,16 +57,14 @@ class Bar(Display):
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True)
-        narrow = self._console.width < 100
-        columns: list[ProgressColumn] = [
-            TextColumn("epoch {task.fields[epoch]}"),
-            BarColumn(bar_width=8 if narrow else 20),
-            TextColumn("{task.fields[figures]}"),
-        ]
-        if not narrow:
+        self._width = self._console.width
+        columns: list[ProgressColumn] = [TextColumn("epoch {task.fields[epoch]}")]
+        if self._width >= NARROW:
+            columns.append(BarColumn(bar_width=20 if self._width >= WIDE else 8))
+        columns.append(TextColumn("{task.fields[figures]}"))
+        if self._width >= WIDE:
             columns.append(TextColumn("{task.fields[speed]}"))
         columns.append(TimeRemainingColumn(compact=True, elapsed_when_finished=True))
-        self._short = narrow
         self._progress = Progress(*columns, console=self._console)
 
     def started(self, run: Run) -> None:
@@ -81,10 +81,9 @@ class Bar(Display):
         now, done = time.monotonic(), self._done(run)
         speed = (done - self._steps) * run.batch_size / max(now - self._since, 1e-9)
         self._steps, self._since = done, now
-        figures = described(run.history[-1], short=self._short) if run.history else "learning"
         self._progress.update(
             self._task, completed=done, epoch=f"{run.state.epoch}/{run.recipe.epochs}",
-            figures=figures, speed=f"{speed:,.0f} examples/s",
+            figures=self._figures(run), speed=f"{speed:,.0f} examples/s",
         )  # fmt: skip
         if run.stopped:  # before the checkpoint: a second Ctrl-C would leave no cursor behind
             self.close()
@@ -96,6 +95,14 @@ class Bar(Display):
     def close(self) -> None:
         """Give the terminal back."""
         self._progress.stop()
+
+    def _figures(self, run: Run) -> str:
+        if not run.history:
+            return "learning"
+        record = run.history[-1]
+        if self._width < NARROW and "validation_cost" in record:
+            record = {name: record[name] for name in record if name.startswith("validation")}
+        return described(record, short=self._width < WIDE)
 
     def _done(self, run: Run) -> int:
         return run.state.epoch * run.plan.steps + run.state.position

@@ -29,6 +29,8 @@ Shape = tuple[int, ...]
 Arrays = dict[str, jax.Array]
 HostArrays = dict[str, np.ndarray]
 
+MOST_WEIGHTS = 1 << 40  # of one layer
+
 
 class Layer(Protocol):
     """What every layer can do; see the head of this file."""
@@ -51,6 +53,11 @@ def positive(name: str, number: Any) -> int:
 
 
 def _draw(name: str, rng: Rng, fan_out: int, fan_in: int) -> np.ndarray:
+    if fan_out * fan_in > MOST_WEIGHTS:
+        raise ValueError(
+            f"a layer of {fan_out:,} units with {fan_in:,} inputs each has more weights than any "
+            f"machine holds ({8 * fan_out * fan_in:.1e} bytes); choose fewer units."
+        )
     if rng is None:
         return np.broadcast_to(0.0, (fan_out, fan_in))  # a view of one number
     return initializer(name)(rng, fan_out, fan_in)

@@ -97,7 +97,11 @@ def make_folder(path: AnyPath, *, exist_ok: bool = True) -> None:
     with explained("make the folder", path):
         if exist_ok and os.path.isdir(path):
             return
-        os.mkdir(path)
+        try:
+            os.mkdir(path)
+        except FileExistsError:
+            if not (exist_ok and os.path.isdir(path)):  # else another process was faster
+                raise
         _flush_folder(Path(path).parent)
 
 

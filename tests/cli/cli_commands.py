@@ -169,6 +169,7 @@ def _become(
     os.environ.update(environment)
     for number, path in enumerate(streams, 1):
         os.dup2(os.open(path, os.O_WRONLY), number)
+    open_streams()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for each in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(each, signal.SIG_DFL)
@@ -179,6 +180,12 @@ def _become(
         prepare()
     sys.argv = ["deltarule", *arguments]
     main()
+
+
+def open_streams() -> None:
+    """Open Python's streams as a new interpreter does; those of the server know other files."""
+    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", 1, "utf-8", "backslashreplace", closefd=False)  # noqa: SIM115
 
 
 # ---- what another process may be prepared with

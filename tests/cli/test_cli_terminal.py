@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_commands import Run, start, write_images
+from cli_commands import Run, open_streams, start, write_images
 from rich.console import Console
 
 import deltarule
@@ -218,6 +218,7 @@ def on_a_terminal() -> None:
     for number in (0, 1, 2):
         os.dup2(terminal, number)
     os.close(terminal)
+    open_streams()
     os.write(1, b"ready")
 
 

@@ -49,7 +49,7 @@ def test_folders_that_cannot_be_are_refused_before_training(tmp_path: Path) -> N
     (tmp_path / "file").write_bytes(b"")
     cases = {
         tmp_path / "file": "something of that name is in the way",
-        tmp_path / "file" / "run": "a part of the path is a file",
+        tmp_path / "file" / "run": "something of that name is in the way",
         tmp_path / ("x" * 256): "the name is too long",
         tmp_path / "a\0b": "not a valid name",
     }

@@ -121,7 +121,7 @@ _RANGES: dict[str, tuple[float, float, bool]] = {  # lowest, highest, whole numb
     "beta2": (0, _BELOW_1, False),
     "epsilon": (0, _ANY, False),
     "weight_decay": (0, _ANY, False),
-    "clip": (0, _ANY, False),
+    "clip": (1e-30, _ANY, False),  # at 0 a gradient of 0 is divided by its own length
     "label_smoothing": (0, 1, False),
     "decay": (0, _ANY, False),
     "decay_every": (1, _ANY, True),

@@ -297,14 +297,14 @@ def test_plain_terminals(screens: list[Screen], environment: dict[str, str]) -> 
 @pytest.mark.parametrize("width", [1, 10, 20, 60, 99, 100, 300])
 @pytest.mark.parametrize("classes", [("0", "1"), ()])
 @pytest.mark.parametrize("rate", [0.5, 1e300])
-def test_a_bar_of_any_width_is_one_line(
-    width: int, classes: tuple[str, ...], rate: float
-) -> None:
+def test_a_bar_of_any_width_is_one_line(width: int, classes: tuple[str, ...], rate: float) -> None:
     drawn = io.StringIO()
     console = Console(file=drawn, width=width, force_terminal=True, color_system=None)
     x = np.random.default_rng(0).normal(size=(20, 3))
     y = (x[:, 0] > 0).astype(int) if classes else x[:, :1]
-    network = deltarule.Network([3, 2 if classes else 1], output="softmax" if classes else "identity")
+    network = deltarule.Network(
+        [3, 2 if classes else 1], output="softmax" if classes else "identity"
+    )
     recipe = deltarule.Recipe(
         epochs=3, early_stopping=9, learning_rate=rate, precision="float64",
         cost="cross_entropy" if classes else "quadratic",

@@ -42,12 +42,11 @@ def test_steps_per_call(monkeypatch, name):
     assert all(each == reached[0] for each in reached)
 
 
-@pytest.mark.parametrize("name", ["sgd", "adam, dropout, l1"])
-def test_epochs_per_call(monkeypatch, name):
+# five epochs: one by one, 3 + 2, all at once
+@pytest.mark.parametrize(("name", "epochs"), [("sgd", (1, 3, 32)), ("adam, dropout, l1", (1, 32))])
+def test_epochs_per_call(monkeypatch, name, epochs):
     reached = []
-    for epochs_per_call in (
-        (1, 3, 32) if name == "sgd" else (1, 32)
-    ):  # of five epochs: one by one, 3 + 2, all at once
+    for epochs_per_call in epochs:
         cut_into(monkeypatch, 9, epochs_per_call)
         reached.append(fingerprint(*RUNS[name]))
     assert all(each == reached[0] for each in reached)

@@ -27,13 +27,11 @@ class Watch(Callback):
         self.weights.append(np.array(dense["w"][0]))
 
 
-def steps_on_ones(network, monkeypatch, steps, seed=0):
-    """Return the weights after each of ``steps`` steps on one example of ones."""
-    use_plan(monkeypatch, lambda *_, **__: FixedPlan(1, 1, 1))
-    data, watch = Dataset(np.ones((1, MANY)), np.ones((1, 1))), Watch()
-    recipe = Recipe(
-        cost="quadratic", batch_size=1, epochs=steps, learning_rate=0.1 / MANY, seed=seed
-    )
+def steps_on_ones(network, monkeypatch, seed=0):
+    """Return the weights after each of four steps, two an epoch, on examples of ones."""
+    use_plan(monkeypatch, lambda *_, **__: FixedPlan(2, 1, 1))
+    data, watch = Dataset(np.ones((2, MANY)), np.ones((2, 1))), Watch()
+    recipe = Recipe(cost="quadratic", batch_size=1, epochs=2, learning_rate=0.1 / MANY, seed=seed)
     fit(network, data, recipe=recipe, callbacks=[watch])
     return watch.weights
 
@@ -44,29 +42,28 @@ def test_the_rate_is_the_share_dropped(rate, monkeypatch):
 
     Elsewhere it is -1/(1 - rate), and so the weight after the step 0.1/MANY/(1 - rate).
     """
-    (w,) = steps_on_ones(masked(rate), monkeypatch, 1)
+    w = steps_on_ones(masked(rate), monkeypatch)[0]
     deviation = (rate * (1 - rate) / MANY) ** 0.5
     assert (w == 0).mean() == pytest.approx(rate, abs=5 * deviation)
     np.testing.assert_allclose(w[w != 0], 0.1 / MANY / (1 - rate), rtol=1e-5)
 
 
 def test_every_step_has_a_mask_of_its_own(monkeypatch):
-    w = steps_on_ones(masked(0.5), monkeypatch, 3)
-    for steps, each in enumerate(w, start=1):  # dropped every time: 1/2, 1/4, 1/8
+    w = steps_on_ones(masked(0.5), monkeypatch)
+    assert len(w) == 4
+    for steps, each in enumerate(w, start=1):  # dropped every time: 1/2, 1/4, 1/8, 1/16
         assert (each == 0).mean() == pytest.approx(0.5**steps, abs=0.02)
 
 
 def test_the_same_seed_gives_the_same_masks_and_another_others(monkeypatch):
-    first, again, other = (
-        steps_on_ones(masked(0.5), monkeypatch, 1, seed)[0] for seed in (3, 3, 4)
-    )
+    first, again, other = (steps_on_ones(masked(0.5), monkeypatch, s)[0] for s in (3, 3, 4))
     assert np.array_equal(first, again)
     assert ((first == 0) == (other == 0)).mean() == pytest.approx(0.5, abs=0.02)
 
 
 def test_a_rate_of_zero_is_no_dropout_at_all(monkeypatch):
-    none = steps_on_ones(LINE, monkeypatch, 3)
-    zero = steps_on_ones(masked(0.0), monkeypatch, 3)
+    none = steps_on_ones(LINE, monkeypatch)
+    zero = steps_on_ones(masked(0.0), monkeypatch)
     assert np.array_equal(none, zero)
     assert Network([4, 5, 3], dropout=0.0) == Network([4, 5, 3])
 

@@ -19,7 +19,7 @@ def evaluate(
     ready(device)
     from deltarule import learning
     from deltarule.cli.options import recipe_of, take_split
-    from deltarule.cli.report import confusion_lines, document, score_line, summary_of
+    from deltarule.cli.report import confusion_lines, document, score_lines, summary_of
     from deltarule.files import load_model
 
     loaded = load_model(model_file(model))
@@ -29,7 +29,6 @@ def evaluate(
     if json_:
         typer.echo(document(summary_of(result)))
         return
-    typer.echo(f"accuracy:       {score_line(result)}")
-    typer.echo(f"cost:           {result.cost:.4f}")
-    for line in confusion_lines(result):
-        typer.echo(f"most confused:  {line}")
+    cost_line = f"cost:           {result.cost:.4f}"
+    for line in [*score_lines("accuracy", result), cost_line, *confusion_lines(result)]:
+        typer.echo(line)

@@ -7,20 +7,20 @@ from deltarule.learning import Evaluation
 from deltarule.storage import encoded, printable
 
 
-def score_line(result: Evaluation) -> str:
-    """Return the accuracy, its interval and the counts behind it."""
+def score_lines(name: str, result: Evaluation) -> list[str]:
+    """Return the accuracy under ``name`` with the counts behind it, and its interval."""
     low, high = result.interval
-    return (
-        f"{result.accuracy:.2%} (95 % interval {100 * low:.2f} to {100 * high:.2f} %; "
-        f"{result.correct:,} of {result.n:,})"
-    )
+    return [
+        f"{name + ':':16}{100 * result.accuracy:.2f} %, {result.correct:,} of {result.n:,}",
+        f"95 % interval:  {100 * low:.2f} to {100 * high:.2f} %",
+    ]
 
 
 def confusion_lines(result: Evaluation, most: int = 3) -> list[str]:
     """Return the most frequent mistakes in words."""
     return [
-        f"{printable(true)} taken for {printable(said)}, {count} time{'s' if count > 1 else ''}"
-        for true, said, count in result.most_confused(most)
+        f"most confused:  {printable(a)} taken for {printable(b)}, {n} time{'s' if n > 1 else ''}"
+        for a, b, n in result.most_confused(most)
     ]
 
 

@@ -13,7 +13,7 @@ import typer
 
 from deltarule.cli.pictures import draw
 from deltarule.cli.progress import progress
-from deltarule.cli.report import confusion_lines, document, score_line, summary_of
+from deltarule.cli.report import confusion_lines, document, score_lines, summary_of
 from deltarule.cli.signals import StopOnSignal
 from deltarule.data import Splits, load
 from deltarule.errors import CheckpointError
@@ -97,9 +97,8 @@ def _report(run: Run, folder: Path, splits: Splits, recipe: Recipe, *, as_json: 
         return
     if run.stopped:
         typer.echo(f"stopped early:  {run.stopped}")
-    typer.echo(f"test accuracy:  {score_line(result)}")
-    for line in confusion_lines(result):
-        typer.echo(f"most confused:  {line}")
+    for line in [*score_lines("test accuracy", result), *confusion_lines(result)]:
+        typer.echo(line)
     typer.echo(f"model:          {printable(folder / MODEL)}")
     for path in pictures:
         typer.echo(f"picture:        {printable(path)}")

@@ -59,7 +59,8 @@ def train(
     ] = None,
     label_smoothing: Annotated[float, _option("--label-smoothing", "[0]", _LEARNING)] = 0.0,
     class_weight: Annotated[
-        str | None, _option("--class-weight", "balanced, or a number a class. [all alike]", _LEARNING)
+        str | None,
+        _option("--class-weight", "balanced, or a number a class. [all alike]", _LEARNING),
     ] = None,
     schedule: Annotated[
         str,

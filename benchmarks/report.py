@@ -1,0 +1,110 @@
+"""From times to statistics, and from stored results to the tables that are read.
+
+A result is plain data (``results/*.json``); every table is drawn from it and from nothing else.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from peers import OURS, PEERS
+from task import Workload
+
+MARKERS = "<!-- benchmarks -->", "<!-- /benchmarks -->"
+STARTUP_GOALS = {"deltarule --help": 0.3}  # seconds
+
+
+def summary(workload: Workload, examples: int, seconds: dict[str, list[float]]) -> dict[str, Any]:
+    """Return the statistics of one workload from the seconds a step in each round.
+
+    A ratio is a peer's time over ours in the same round; above 1 ours is faster.
+    """
+    ours = np.array(seconds[OURS])
+    steps = workload.steps(examples)
+    rows = {}
+    for peer, times in seconds.items():
+        step = float(np.median(times))
+        row = {"us_per_step": step * 1e6, "seconds_per_epoch": step * steps}
+        if peer != OURS:
+            q1, median, q3 = np.quantile(np.array(times) / ours, (0.25, 0.5, 0.75))
+            row |= {"ratio": float(median), "q1": float(q1), "q3": float(q3)}
+            row["goal"] = workload.goals.get(peer)
+        row["rounds_us"] = [round(t * 1e6, 3) for t in times]
+        rows[peer] = row
+    return {"title": workload.title, "steps": steps, "peers": rows}
+
+
+def tables(results: dict[str, Any]) -> str:
+    """Return the whole report of a result in Markdown."""
+    machine, versions = results["machine"], results["versions"]
+    parts = [
+        f"{results['rounds']} rounds on {machine['cores']} cores, {machine['architecture']}, "
+        f"AVX-512: {machine['avx512']}, AMX: {machine['amx']}. Examples: {results['examples']}. "
+        f"{', '.join(f'{name} {number}' for name, number in versions.items())}.",
+        _epochs(results["workloads"]),
+        _ratios(results["workloads"]),
+        _startup(results["startup"]),
+    ]
+    if results["left_out"]:
+        parts.append("Not measured: " + "; ".join(results["left_out"]) + ".")
+    return "\n\n".join(parts)
+
+
+def _epochs(workloads: dict[str, Any]) -> str:
+    rows = []
+    for name, workload in workloads.items():
+        ours = workload["peers"][OURS]
+        us, seconds = f"{ours['us_per_step']:.1f}", f"{ours['seconds_per_epoch']:.3f}"
+        rows.append((name, workload["title"], us, seconds))
+    return _table(("", "deltarule", "µs a step", "s an epoch"), rows)
+
+
+def _ratios(workloads: dict[str, Any]) -> str:
+    rows = []
+    for name, workload in workloads.items():
+        for peer, row in workload["peers"].items():
+            if peer == OURS:
+                continue
+            ratio = f"{row['ratio']:.1f} ({row['q1']:.1f} to {row['q3']:.1f})"
+            goal = "" if row["goal"] is None else f"{row['goal']:g}"
+            reached = _verdict(row["goal"], row["ratio"] >= (row["goal"] or 0))
+            us = f"{row['us_per_step']:.1f}"
+            rows.append((name, PEERS[peer].title, us, ratio, goal, reached))
+    return _table(("", "peer", "µs a step", "its time / ours (quartiles)", "goal", ""), rows)
+
+
+def _startup(startup: dict[str, float]) -> str:
+    rows = []
+    for what, seconds in startup.items():
+        goal = STARTUP_GOALS.get(what)
+        under = "" if goal is None else f"under {goal:g}"
+        reached = _verdict(goal, seconds < (goal or 0))
+        rows.append((f"`{what}`", f"{seconds:.3f}", under, reached))
+    return _table(("start-up", "s", "goal", ""), rows)
+
+
+def _verdict(goal: float | None, reached: bool) -> str:
+    if goal is None:
+        return ""
+    return "reached" if reached else "not reached"
+
+
+def _table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """Return a Markdown table whose columns also stand in line on a terminal."""
+    wide = [max(3, *(len(row[i]) for row in [heads, *rows])) for i in range(len(heads))]
+    lines = [heads, tuple("-" * n for n in wide), *rows]
+    return "\n".join(
+        "| " + " | ".join(cell.ljust(n) for cell, n in zip(line, wide, strict=True)) + " |"
+        for line in lines
+    )
+
+
+def draw(page: Path, results: dict[str, Any]) -> None:
+    """Replace what stands between the markers of ``page`` by the tables of ``results``."""
+    text = page.read_text(encoding="utf-8")
+    start, end = MARKERS
+    if text.count(start) != 1 or text.count(end) != 1:
+        raise ValueError(f"{page} must hold the markers {start} and {end} once each.")
+    before, rest = text.split(start)
+    _, after = rest.split(end)
+    page.write_text(f"{before}{start}\n{tables(results)}\n{end}{after}", encoding="utf-8")

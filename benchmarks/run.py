@@ -1,0 +1,172 @@
+"""Time deltarule against other libraries: ``python benchmarks/run.py``.
+
+Read ``task.py`` (what is equal for all), one of ``peers/``, and ``workers.py`` first;
+``docs/benchmarks.md`` describes the method. The peers come with the extra ``bench``; one that is
+not installed is left out, and named.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from peers import OURS, PEERS
+from report import draw, summary, tables
+from task import EXAMPLES, WORKLOADS, Workload
+from workers import Worker, disagreement, interleaved
+
+import deltarule
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results" / "cpu.json"
+PAGE = HERE.parent / "docs" / "benchmarks.md"
+CHECKED_STEPS = 100
+TOLERANCE = 1e-4  # of any weight or bias, after CHECKED_STEPS steps in float32
+LIBRARIES = ("numpy", "jax", "optax", "torch", "scikit-learn", "keras")
+COMMANDS = {
+    "deltarule --help": ("-m", "deltarule", "--help"),
+    "import deltarule": ("-c", "import deltarule"),
+    "python alone": ("-c", ""),
+}
+
+
+def main() -> None:
+    """Measure, store and print; or draw the stored results into the page."""
+    options = _options()
+    if options.draw:
+        draw(PAGE, json.loads(options.out.read_text(encoding="utf-8")))
+        return
+    results = benchmark(options.workloads, options.peers, options.rounds)
+    options.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    print(tables(results))
+
+
+def benchmark(workloads: list[Workload], wanted: list[str], rounds: int) -> dict[str, Any]:
+    """Return the results of ``workloads`` for the wanted peers that can run here."""
+    names = [name for name in PEERS if name in {OURS, *wanted}]
+    missing = {name: why for name in names if (why := PEERS[name].missing())}
+    workers = [Worker(name) for name in names if name not in missing]
+    left_out = [f"{PEERS[name].title} ({why})" for name, why in missing.items()]
+    measured = {}
+    try:
+        for job in workloads:
+            refused = {w: why for w in workers if (why := PEERS[w.name].refuses(job))}
+            left_out += [f"{PEERS[w.name].title} on {job.name} ({refused[w]})" for w in refused]
+            measured[job.name] = measure(job, [w for w in workers if w not in refused], rounds)
+    finally:
+        for worker in workers:
+            worker.close()
+    return {
+        "machine": machine(),
+        "versions": versions(),
+        "examples": "MNIST" if os.environ.get("DELTARULE_DATA") else "random bytes, as many",
+        "rounds": rounds,
+        "workloads": measured,
+        "startup": startup(rounds),
+        "left_out": left_out,
+    }
+
+
+def measure(job: Workload, workers: list[Worker], rounds: int) -> dict[str, Any]:
+    """Check that the peers agree, warm them up, and time them in turns; ours comes first."""
+    ours, *others = workers
+    for worker in others:
+        _say(f"{job.name}: {worker.name} must agree")
+        check(ours, worker, PEERS[worker.name].adapted(job))
+    for worker in workers:
+        _say(f"{job.name}: {worker.name} warms up")
+        worker.prepare(job, None if worker is ours else job.peer_steps)
+    _say(f"{job.name}: {rounds} rounds")
+    return summary(job, EXAMPLES, interleaved(workers, rounds))
+
+
+def check(ours: Worker, worker: Worker, job: Workload, steps: int = CHECKED_STEPS) -> None:
+    """Raise ``AssertionError`` unless both end at the same weights: else they do other work."""
+    difference = disagreement(ours.learned(job, steps), worker.learned(job, steps))
+    if not difference <= TOLERANCE:  # so that NaN fails too
+        raise AssertionError(
+            f"{worker.name} must reach our weights within {TOLERANCE:g} after {steps} steps of "
+            f"{job.name}, but one differs by {difference:.2g}; it does not do the same work."
+        )
+
+
+def startup(rounds: int) -> dict[str, float]:
+    """Return the median wall time of each of COMMANDS, in seconds, taken in turns."""
+    seconds: dict[str, list[float]] = {what: [] for what in COMMANDS}
+    for number in range(rounds + 1):
+        for what, arguments in COMMANDS.items():
+            start = time.perf_counter()
+            subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
+            if number:  # the first round fills the caches of the disk
+                seconds[what].append(time.perf_counter() - start)
+    return {what: statistics.median(times) for what, times in seconds.items()}
+
+
+def machine() -> dict[str, Any]:
+    """Return what the times depend on most; "unknown" where the system does not say."""
+    try:
+        flags = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
+        has = {"avx512": "avx512f" in flags, "amx": "amx_tile" in flags}
+    except OSError:
+        has = {}
+    said = {name: "yes" if there else "no" for name, there in has.items()}
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        "cores": cores,
+        "architecture": platform.machine(),
+        "avx512": said.get("avx512", "unknown"),
+        "amx": said.get("amx", "unknown"),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python, deltarule and the libraries that are installed."""
+    found = {"Python": platform.python_version(), "deltarule": deltarule.__version__}
+    for library in LIBRARIES:
+        try:
+            found[library] = version(library)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _options() -> argparse.Namespace:
+    known = {job.name: job for job in WORKLOADS}
+
+    def workloads(text: str) -> list[Workload]:
+        return [known[name] for name in _names("workload", text, list(known))]
+
+    def peers(text: str) -> list[str]:
+        return _names("peer", text, list(PEERS))
+
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--workloads", type=workloads, default=list(WORKLOADS), help="W1,W2,...")
+    parser.add_argument("--peers", type=peers, default=list(PEERS), help=",".join(PEERS))
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--out", type=Path, default=RESULTS, help="where results are stored")
+    parser.add_argument("--draw", action="store_true", help="only draw --out into the page")
+    return parser.parse_args()
+
+
+def _names(what: str, text: str, known: list[str]) -> list[str]:
+    names = text.split(",")
+    if unknown := [name for name in names if name not in known]:
+        raise argparse.ArgumentTypeError(
+            f"unknown {what} {unknown[0]!r}; choose from {', '.join(known)}"
+        )
+    return names
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

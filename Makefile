@@ -19,6 +19,7 @@ test: .venv/.test
 
 bench: .venv/.bench
 	python benchmarks/run.py
+	python benchmarks/run.py --draw
 
 clean:
 	rm -rf .venv runs

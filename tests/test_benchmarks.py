@@ -17,6 +17,9 @@ peers, report, run, task, workers = map(
     importlib.import_module, ("peers", "report", "run", "task", "workers")
 )
 
+# Keras calls NumPy in a way NumPy 2 warns of.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ impl:DeprecationWarning")
+
 SMALL = {
     "online": task.Workload("online", (12, 6, 4), 1, 0.2),
     "batches": task.Workload("batches", (12, 6, 5, 4), 8, 0.5),

@@ -60,7 +60,7 @@ def train(
     A run killed before its first checkpoint begins again; to resume a finished one changes nothing.
 
     Raises:
-        ValueError: as for ``fit``; nothing is written to ``folder`` then.
+        ValueError: as for ``fit``.
         CheckpointError: there is nothing to resume, or it belongs to another run.
         RunBusyError: another process works in ``folder``.
         OSError: ``folder`` cannot be written.
@@ -108,7 +108,6 @@ class Keeper(Callback):
         self.folder.write_json(ENVIRONMENT, environment())
         self.folder.rewrite_lines(HISTORY, run.history)
         self._saved_at, self._saved_epoch = time.monotonic(), run.state.epoch
-        self._saved = None if self.checkpoint is None else _number(run)
 
     def epoch_ended(self, run: Run) -> None:
         """Add the epoch's line to the history."""
@@ -124,15 +123,14 @@ class Keeper(Callback):
 
     def ended(self, run: Run) -> None:
         """Write the last checkpoint, also of a run that was stopped."""
-        if self._saved != _number(run):
-            self.save(run)
+        self.save(run)
 
     def save(self, run: Run) -> None:
         """Write a checkpoint now."""
         state = run.state
         header = {"config": self.config, "environment": environment(), **state.header()}
-        self._saved = _number(run)
-        self.folder.save_checkpoint(self._saved, state.arrays(), header)
+        number = state.epoch * run.plan.steps + state.position
+        self.folder.save_checkpoint(number, state.arrays(), header)
         self._saved_at, self._saved_epoch = time.monotonic(), state.epoch
 
     def _put_back(self, run: Run, checkpoint: Checkpoint) -> None:
@@ -144,11 +142,6 @@ class Keeper(Callback):
         last = run.history[-1] if run.history else {"train_cost": 0.0, "penalty": 0.0}
         if not math.isfinite(last["train_cost"] + last["penalty"]):  # it was stopped for that
             run.stop(f"the cost of epoch {run.state.epoch} is not finite")
-
-
-def _number(run: Run) -> int:
-    """Return the number of steps done, which numbers the checkpoints."""
-    return run.state.epoch * run.plan.steps + run.state.position
 
 
 def environment() -> dict[str, Any]:

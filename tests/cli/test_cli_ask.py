@@ -279,6 +279,17 @@ def test_hostile_names_in_words(run: Run, hostile: str) -> None:
     assert "<script>alert(1)</script>" in shown  # text, and this is no browser
 
 
+def test_both_names_of_a_mistake_are_escaped() -> None:
+    from deltarule.cli.report import confusion_lines
+
+    labels, said = np.array([0, 1, 1]), np.array([1, 0, 0])
+    result = deltarule.Evaluation(3, 0.0, ("\x1b[31m", "\u202e"), labels, said, np.eye(2)[said])
+    assert confusion_lines(result) == [
+        r"most confused:  \u202e taken for \x1b[31m, 2 times",
+        r"most confused:  \x1b[31m taken for \u202e, 1 time",
+    ]
+
+
 def assert_harmless(text: str) -> None:
     assert re.sub(r"[\n]", "", text).isprintable()
 

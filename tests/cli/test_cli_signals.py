@@ -72,7 +72,7 @@ def test_a_second_signal_ends_it_at_once(run: Run, second: signal.Signals) -> No
     command.send(second)
     since = time.monotonic()
     assert command.wait() == -second  # a shell says 130 or 143
-    assert time.monotonic() - since < 1
+    assert time.monotonic() - since < 2
     assert RunFolder("run").latest_checkpoint(strict=True) is not None
     assert run("train", "--resume", "run").code == 0
     assert run(*ARGUMENTS, "whole").code == 0

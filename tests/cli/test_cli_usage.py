@@ -179,9 +179,12 @@ def test_what_becomes_of_an_error(
 
 
 def test_what_an_error_quotes_is_escaped(run: Run) -> None:
-    done = run("train", "\x1b[2J\u202enowhere")
-    assert done.code == 3
-    assert r"\x1b[2J\u202enowhere" in done.err
+    Path("\x1b[2J\u202e").mkdir()
+    Path("\x1b[2J\u202e", "config.json").touch()
+    done = run("train", "digits", "--out", "\x1b[2J\u202e")
+    assert done.code == 2
+    assert r"\x1b[2J\u202e holds a run already" in done.err
+    assert done.err[:-1].isprintable()
 
 
 # ---- help

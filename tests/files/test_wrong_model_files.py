@@ -83,7 +83,7 @@ WRONG = {
     ),
     "very many units": (
         with_header(layers=[{**DENSE, "units": HUGE}], classes=[]),
-        f"has the array layers.0.w of shape (2, 3), but its layers need ({HUGE}, 3)",
+        f"a layer of {HUGE:,} units",
     ),
     "too many units": (
         with_layers(*({**DENSE, "units": HUGE},) * 2),

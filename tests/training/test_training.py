@@ -227,6 +227,16 @@ def test_a_finished_run_stays_as_it_is(tmp_path: Path, early_stopping: int | Non
         assert contents(tmp_path / "run") == before
 
 
+def test_a_finished_run_that_is_forced_to_be_longer_agrees_with_itself(tmp_path: Path) -> None:
+    short, long = (Recipe(epochs=n, early_stopping=1, learning_rate=0.0) for n in (6, 9))
+    keep(tmp_path / "run", short)
+    keep(tmp_path / "run", long, resume=True, force=True)  # it stays stopped: nothing is learned
+    before = contents(tmp_path / "run")
+    run = keep(tmp_path / "run", long, resume=True)
+    assert run.resumed_at == 2
+    assert contents(tmp_path / "run") == before
+
+
 def test_it_begins_again_where_no_checkpoint_was_written_yet(tmp_path: Path) -> None:
     class Die(Callback):
         def epoch_ended(self, run: Run) -> None:

@@ -55,7 +55,7 @@ def ready(device: str | None) -> None:
     warnings.filterwarnings("ignore", message=".*persistent compilation cache.*")
     try:
         jax.devices()
-    except RuntimeError:
+    except (RuntimeError, AssertionError):  # JAX asserts where CUDA finds no GPU
         raise typer.BadParameter(
             f"there is no usable {device or 'device'} here; choose --device cpu."
         ) from None

@@ -10,10 +10,30 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from deltarule import data, plots, textbook
+    from deltarule.committee import Committee
+    from deltarule.committee_training import train_committee
     from deltarule.data import Dataset, Splits
+    from deltarule.data.augment import Augment
     from deltarule.files import load_model, save_model
     from deltarule.learning import Callback, Evaluation, Recipe, Run, evaluate, fit
-    from deltarule.network import Activation, Dense, Dropout, Flatten, Model, Network
+    from deltarule.network import (
+        Activation,
+        AvgPool,
+        BatchNorm,
+        Concat,
+        Conv,
+        Dense,
+        Dropout,
+        Flatten,
+        GlobalAvgPool,
+        LayerNorm,
+        LocalResponseNorm,
+        MaxPool,
+        Model,
+        Network,
+        Residual,
+        Scale,
+    )
     from deltarule.training import train
 
 __version__ = "0.1.0"
@@ -32,27 +52,52 @@ _HOMES = {
     "Run": "deltarule.learning",
     "evaluate": "deltarule.learning",
     "fit": "deltarule.learning",
+    "Augment": "deltarule.data.augment",
+    "Committee": "deltarule.committee",
+    "train_committee": "deltarule.committee_training",
     "Activation": "deltarule.network",
+    "AvgPool": "deltarule.network",
+    "BatchNorm": "deltarule.network",
+    "Concat": "deltarule.network",
+    "Conv": "deltarule.network",
     "Dense": "deltarule.network",
     "Dropout": "deltarule.network",
     "Flatten": "deltarule.network",
+    "GlobalAvgPool": "deltarule.network",
+    "LayerNorm": "deltarule.network",
+    "LocalResponseNorm": "deltarule.network",
+    "MaxPool": "deltarule.network",
     "Model": "deltarule.network",
     "Network": "deltarule.network",
+    "Residual": "deltarule.network",
+    "Scale": "deltarule.network",
     "train": "deltarule.training",
 }
 
 __all__ = [
     "Activation",
+    "Augment",
+    "AvgPool",
+    "BatchNorm",
     "Callback",
+    "Committee",
+    "Concat",
+    "Conv",
     "Dataset",
     "Dense",
     "Dropout",
     "Evaluation",
     "Flatten",
+    "GlobalAvgPool",
+    "LayerNorm",
+    "LocalResponseNorm",
+    "MaxPool",
     "Model",
     "Network",
     "Recipe",
+    "Residual",
     "Run",
+    "Scale",
     "Splits",
     "data",
     "evaluate",
@@ -62,6 +107,7 @@ __all__ = [
     "save_model",
     "textbook",
     "train",
+    "train_committee",
 ]
 
 

@@ -50,6 +50,7 @@ ROWS = {
     "he_normal": normal_row(lambda m, n: 2 / n),
     "he_uniform": uniform_row(lambda m, n: sqrt(6 / n)),
     "orthogonal": Row(lambda m, n: 1 / max(m, n)),
+    "small_uniform": uniform_row(lambda m, n: 0.05),
     "zeros": Row(lambda m, n: 0),
 }
 

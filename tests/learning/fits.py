@@ -37,7 +37,7 @@ class FixedPlan(Plan):
 def cut_into(monkeypatch, steps_per_call: int, epochs_per_call: int = 1) -> None:
     """Make every run from here on call the compiled program for so much at a time."""
 
-    def plan(examples, batch_size, parameters, *, every_epoch):
+    def plan(network, shape, examples, batch_size, **_):
         steps = -(-examples // batch_size)
         return FixedPlan(steps, epochs_per_call, min(steps, steps_per_call))
 

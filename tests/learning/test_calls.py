@@ -69,10 +69,11 @@ def test_calls_of_changing_length(monkeypatch):
 
 @given(
     examples=st.integers(1, 10**6), batch_size=st.integers(1, 10**4),
-    parameters=st.integers(1, 10**8), every_epoch=st.booleans(),
+    units=st.integers(1, 10**6), every_epoch=st.booleans(),
 )  # fmt: skip
-def test_a_plan_covers_the_epoch(examples, batch_size, parameters, every_epoch):
-    plan = make_plan(examples, batch_size, parameters, every_epoch=every_epoch)
+def test_a_plan_covers_the_epoch(examples, batch_size, units, every_epoch):
+    network = Network([100, units])
+    plan = make_plan(network, (100,), examples, batch_size, every_epoch=every_epoch)
     assert (plan.steps - 1) * batch_size < examples <= plan.steps * batch_size
     assert 1 <= plan.steps_per_call <= plan.steps
     assert plan.epochs_per_call >= 1

@@ -39,7 +39,7 @@ def watch(monitor, values, patience):
     stopping = EarlyStopping(patience, f"validation_{monitor}")
     for epoch, value in enumerate(values, start=1):
         run.history.append({"epoch": epoch, f"validation_{monitor}": value})
-        run.state.learner = Best(({"w": jnp.full(1, epoch)},), ())
+        run.state.learner = SimpleNamespace(answer=(({"w": jnp.full(1, epoch)},), ()))
         stopping.epoch_ended(run)
         if run.reasons:
             break

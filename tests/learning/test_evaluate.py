@@ -5,6 +5,8 @@ import math
 import numpy as np
 import pytest
 from fits import BATCH, NETWORK, blobs
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix
 
 from deltarule.data import Dataset
@@ -121,6 +123,90 @@ def test_regression_has_a_cost():
     result = evaluate(line, data, "quadratic")  # the outputs are 1 and 3
     assert result.cost == (0 + 2**2 / 2) / 2
     assert result.predictions.tolist() == [[1.0], [3.0]]
+
+
+# ---- calibration
+
+
+def confident(confidences, right, outputs=2):
+    """An evaluation of predictions of class 0 with these outputs, right or wrong."""
+    probabilities = np.zeros((len(right), outputs))
+    probabilities[:, 0] = confidences
+    labels = np.where(right, 0, 1)
+    classes = tuple("abcdefgh"[:outputs])
+    return Evaluation(len(right), 0.0, classes, labels, 0 * labels, probabilities)
+
+
+def test_calibration_by_hand():
+    # Bins of 1/15: 0.95 in (14/15, 1], 0.65 in (9/15, 10/15]. Of the first one in two is right, of
+    # the others all: 2/4 |0.5 - 0.95| + 2/4 |1 - 0.65| = 0.225 + 0.175.
+    result = confident([0.95, 0.65, 0.95, 0.65], [True, True, False, True])
+    assert result.calibration_error == pytest.approx(0.4)
+    bins = result.calibration()
+    assert bins.confidence.tolist() == pytest.approx([0.65, 0.95])
+    assert bins.accuracy.tolist() == [1, 0.5]
+    assert bins.n.tolist() == [2, 2]
+
+
+def test_a_bin_holds_its_upper_edge():
+    bins = confident([0.0, 0.2, 0.2000001, 1.0], [True, False, True, True]).calibration(5)
+    assert bins.n.tolist() == [2, 1, 1]
+    assert bins.accuracy.tolist() == [0.5, 1, 1]
+
+
+def test_sure_and_right_is_perfectly_calibrated():
+    assert confident([1.0] * 5, [True] * 5).calibration_error == 0
+    assert confident([1.0] * 5, [False] * 5).calibration_error == 1
+    # right as often as it says
+    assert confident([0.75] * 4, [True, True, True, False]).calibration_error == 0
+
+
+certain = st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=40)
+
+
+@given(certain, st.integers(1, 20))
+def test_calibration_is_that_of_guo(rows, bins):
+    """B_m holds the confidences in ((m - 1)/M, m/M], the first also 0 (Guo et al. 2017)."""
+    confidence, right = (np.array(column) for column in zip(*rows, strict=True))
+    edges = np.linspace(0, 1, bins + 1)
+    error, found = 0.0, []
+    for m in range(bins):
+        inside = (confidence > edges[m]) & (confidence <= edges[m + 1])
+        if m == 0:
+            inside |= confidence == 0
+        if inside.any():
+            gap = abs(right[inside].mean() - confidence[inside].mean())
+            error += inside.sum() / len(right) * gap
+            found.append(int(inside.sum()))
+    result = confident(confidence, right)
+    table = result.calibration(bins)
+    assert table.n.tolist() == found
+    assert (table.n * abs(table.accuracy - table.confidence)).sum() / result.n == pytest.approx(
+        error, abs=1e-12
+    )
+    if bins == 15:
+        assert result.calibration_error == pytest.approx(error, abs=1e-12)
+    assert result.calibration_error <= 1
+
+
+def test_a_model_is_as_sure_as_its_largest_output(run):
+    result = evaluate(run.model, DATA)
+    bins = result.calibration()
+    assert bins.n.sum() == 301
+    largest = result.probabilities.max(axis=1)
+    assert (bins.n * bins.confidence).sum() == pytest.approx(largest.sum())
+    assert (bins.n * bins.accuracy).sum() == pytest.approx(result.correct)
+    assert 0 < result.calibration_error < 0.5
+
+
+def test_calibration_is_about_probabilities():
+    numbers = Evaluation(1, 0.0, (), np.zeros((1, 1)), np.zeros((1, 1)), np.zeros((1, 1)))
+    for result in (confident([1.2], [True]), confident([-0.1], [True]), numbers):
+        with pytest.raises(ValueError, match="calibration needs outputs between 0 and 1"):
+            _ = result.calibration_error
+
+
+# ---- what is refused
 
 
 def test_what_does_not_fit_is_refused(run):

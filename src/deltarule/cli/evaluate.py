@@ -19,7 +19,14 @@ def evaluate(
     ready(device)
     from deltarule import learning
     from deltarule.cli.options import recipe_of, take_split
-    from deltarule.cli.report import confusion_lines, document, score_lines, summary_of
+    from deltarule.cli.report import (
+        calibration_lines,
+        committee_lines,
+        confusion_lines,
+        document,
+        score_lines,
+        summary_of,
+    )
     from deltarule.files import load_model
 
     loaded = load_model(model_file(model))
@@ -30,5 +37,11 @@ def evaluate(
         typer.echo(document(summary_of(result)))
         return
     cost_line = f"cost:           {result.cost:.4f}"
-    for line in [*score_lines("accuracy", result), cost_line, *confusion_lines(result)]:
+    lines = [
+        *score_lines("accuracy", result),
+        cost_line,
+        *(committee_lines(result) or calibration_lines(result)),
+        *confusion_lines(result),
+    ]
+    for line in lines:
         typer.echo(line)

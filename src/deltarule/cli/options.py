@@ -11,6 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from deltarule.data import Dataset
+    from deltarule.committee import Committee
     from deltarule.network import Model
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
@@ -66,7 +67,7 @@ def model_file(path: Path) -> Path:
     return path / "model.safetensors" if path.is_dir() else path
 
 
-def take_split(source: str, split: str, model: "Model") -> "Dataset":
+def take_split(source: str, split: str, model: "Model | Committee") -> "Dataset":
     """Return the part of ``source`` called ``split``, if ``model`` was made for such data."""
     from deltarule.choices import choose
     from deltarule.data import load
@@ -83,7 +84,7 @@ def take_split(source: str, split: str, model: "Model") -> "Dataset":
     return data
 
 
-def check_inputs(source: str, shape: tuple[int, ...], model: "Model") -> None:
+def check_inputs(source: str, shape: tuple[int, ...], model: "Model | Committee") -> None:
     """Raise ``DataError`` if ``model`` cannot take the examples of ``source``."""
     from deltarule.errors import DataError
 
@@ -94,7 +95,7 @@ def check_inputs(source: str, shape: tuple[int, ...], model: "Model") -> None:
         )
 
 
-def recipe_of(model: "Model") -> dict[str, Any]:
+def recipe_of(model: "Model | Committee") -> dict[str, Any]:
     """Return the recipe ``model`` was trained with, as far as its file says."""
     recipe = model.provenance.get("recipe")
     return recipe if isinstance(recipe, dict) else {}

@@ -7,24 +7,40 @@ from typing import Any
 import typer
 
 from deltarule import plots
+from deltarule.committee import Committee
 from deltarule.data import Dataset
-from deltarule.learning import Evaluation, Run
+from deltarule.learning import Evaluation
+from deltarule.network import Model
+from deltarule.network.layers.contract import is_weight
 
 
-def draw(folder: Path, run: Run, result: Evaluation, test: Dataset) -> list[Path]:
-    """Draw learning curves, first weights, confusion and worst mistakes; return their paths."""
+def draw(
+    folder: Path,
+    model: Model | Committee,
+    histories: list[list[dict[str, Any]]],
+    result: Evaluation,
+    test: Dataset,
+) -> list[Path]:
+    """Draw learning curves, first weights, confusion and worst mistakes; return their paths.
+
+    Of a committee the weights are the first member's, and each member's curves have a picture.
+    """
     try:
         import matplotlib  # noqa: F401
     except ImportError:
         typer.echo("no pictures: they need pip install 'deltarule[plot]'", err=True)
         return []
-    weights = next(layer["w"] for layer in run.model.params if "w" in layer)
     drawn: dict[str, Any] = {
-        "learning_curves.png": plots.learning_curves(run.history),
-        "first_layer_weights.png": plots.weights(weights, _image_shape(test)),
+        f"learning_curves{_number(i, histories)}.png": plots.learning_curves(history)
+        for i, history in enumerate(histories, 1)
+    }
+    first = model.members[0] if isinstance(model, Committee) else model
+    if (weights := _first_weights(first)) is not None:
+        drawn["first_layer_weights.png"] = plots.weights(*weights)
+    drawn |= {
         "confusion.png": plots.confusion(result.confusion, result.classes),
         "worst_mistakes.png": plots.mistakes(
-            test.x.reshape(len(test), *_image_shape(test)),
+            test.x.reshape(len(test), *_image_shape(test.shape)),
             result.labels, result.predictions, result.probabilities, result.classes,
         ),
     }  # fmt: skip
@@ -35,6 +51,26 @@ def draw(folder: Path, run: Run, result: Evaluation, test: Dataset) -> list[Path
     return paths
 
 
-def _image_shape(data: Dataset) -> tuple[int, int]:
-    """Return height and width; a row of numbers is an image one pixel high."""
-    return (data.shape[0], data.shape[1]) if len(data.shape) == 2 else (1, math.prod(data.shape))
+def _number(i: int, histories: list[Any]) -> str:
+    return f"_{i}" if len(histories) > 1 else ""
+
+
+def _first_weights(model: Model) -> tuple[Any, tuple[int, ...]] | None:
+    """Return the first layer's weights, a row a neuron, and the shape of its image."""
+    weights = next(
+        (a for layer in model.params for name, a in layer.items() if is_weight(name)), None
+    )
+    if weights is None:
+        return None
+    if weights.ndim == 2:
+        fits = weights.shape[1] == math.prod(model.shape)
+        return weights, _image_shape(model.shape) if fits else (1, weights.shape[1])
+    kernel = weights.shape[1:3]
+    # of a kernel over several channels the mean: one picture a filter
+    return weights.mean(axis=3).reshape(len(weights), -1), kernel
+
+
+def _image_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return height, width and perhaps colours; a row of numbers is an image one pixel high."""
+    image = len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3))
+    return shape if image else (1, math.prod(shape))

@@ -12,6 +12,7 @@ from deltarule.cli.options import Device, Json, ModelPath, Source, Split, model_
 if TYPE_CHECKING:
     import numpy as np
 
+    from deltarule.committee import Committee
     from deltarule.network import Model
 
 
@@ -53,7 +54,7 @@ def predict(
     )
 
 
-def _inputs(source: str, split: str, model: "Model") -> "np.ndarray":
+def _inputs(source: str, split: str, model: "Model | Committee") -> "np.ndarray":
     from deltarule.cli.options import check_inputs, take_split
     from deltarule.data import load_inputs
 

@@ -14,10 +14,12 @@ from deltarule.learning import Callback, Run
 NARROW, WIDE = 60, 110  # columns of a terminal: what a bar needs, what everything needs
 
 
-def progress(*, quiet: bool = False) -> "Display":
-    """Return the progress that suits stderr."""
+def progress(*, quiet: bool = False, several: bool = False) -> "Display":
+    """Return the progress that suits stderr; of ``several`` runs at once a line an epoch each."""
     if quiet:
         return Display()
+    if several:
+        return MemberLines()
     return Bar() if on_terminal() else Lines()
 
 
@@ -49,7 +51,20 @@ class Lines(Display):
         record = run.history[-1]
         speed = len(run.train) / max(record["seconds"], 1e-9)
         epoch = f"epoch {record['epoch']:>{len(str(run.recipe.epochs))}}/{run.recipe.epochs}"
-        print(f"{epoch}  {described(record)}  {speed:,.0f} examples/s", file=sys.stderr)
+        line = f"{self.name(run)}{epoch}  {described(record)}  {speed:,.0f} examples/s"
+        print(line, file=sys.stderr)
+
+    def name(self, run: Run) -> str:
+        """Return what the line begins with."""
+        return ""
+
+
+class MemberLines(Lines):
+    """One line an epoch of each member of a committee, told apart by their seeds."""
+
+    def name(self, run: Run) -> str:
+        """Return the member's seed."""
+        return f"seed {run.recipe.seed}  "
 
 
 class Bar(Display):

@@ -14,8 +14,8 @@ from rich.table import Table
 from deltarule.choices import choose
 from deltarule.cli.options import on_terminal
 from deltarule.learning import Run
-from deltarule.papers import STUDIES, Baseline, Experiment, Watcher, reproduce
-from deltarule.papers.experiment import Measured
+from deltarule.papers import STUDIES, Watcher, reproduce
+from deltarule.papers.experiment import Either, Measured
 from deltarule.papers.results import Result, claim
 from deltarule.papers.table import figures, verdict
 
@@ -92,7 +92,7 @@ class Lines(Display):
         if kept:
             self.say(f"{kept} of {experiments} experiments are kept from before")
 
-    def measured(self, experiment: Experiment | Baseline, measured: Measured) -> None:
+    def measured(self, experiment: Either, measured: Measured) -> None:
         """Say what was reached."""
         self.done += 1
         self.say(
@@ -125,7 +125,7 @@ class Bars(Lines):
         self._all = self._bars.add_task("all runs", total=runs, figures=f"0/{runs}")
         self._bars.start()
 
-    def advanced(self, experiment: Experiment | Baseline, run: Run) -> None:
+    def advanced(self, experiment: Either, run: Run) -> None:
         """Move the bar of this run."""
         key = experiment.name, run.recipe.seed
         if key not in self._under_way:
@@ -135,7 +135,7 @@ class Bars(Lines):
         figure = "" if accuracy is None else f"{accuracy:.2%}"
         self._bars.update(self._under_way[key], completed=run.state.epoch, figures=figure)
 
-    def measured(self, experiment: Experiment | Baseline, measured: Measured) -> None:
+    def measured(self, experiment: Either, measured: Measured) -> None:
         """Take the bar of this run away."""
         super().measured(experiment, measured)
         if (task := self._under_way.pop((experiment.name, measured["seed"]), None)) is not None:

@@ -1,34 +1,40 @@
 """What ``deltarule train`` does once its options are read."""
 
 import json
-import os
 import shlex
 import shutil
-from dataclasses import dataclass, fields
-from itertools import pairwise
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import typer
 
-from deltarule.cli.pictures import draw
+from deltarule.cli.building import (
+    COMMITTEE,
+    OPTIONS,
+    SIZES_ONLY,
+    Members,
+    is_named,
+    members_of,
+    network_of,
+    recipe_of,
+    validation_of,
+)
+from deltarule.cli.outcome import Outcome, report
 from deltarule.cli.progress import progress
-from deltarule.cli.report import confusion_lines, document, score_lines, summary_of
 from deltarule.cli.signals import StopOnSignal
+from deltarule.committee_training import train_committee
 from deltarule.data import Splits, load
+from deltarule.data.views import viewed
 from deltarule.errors import CheckpointError
-from deltarule.files import load_model
-from deltarule.learning import Recipe, Run, evaluate
+from deltarule.learning import Recipe
+from deltarule.learning.plan import make_plan
 from deltarule.network import Network
-from deltarule.runs import CONFIG, HISTORY, MODEL, new_run_path
+from deltarule.runs import CONFIG, HISTORY, new_run_path
 from deltarule.storage import printable
 from deltarule.training import train
 
-HIDDEN = 100  # units of the hidden layer where --network is not given
-
-_RECIPE = {field.name for field in fields(Recipe)}
-_NETWORK = {"network", "activation", "output", "init", "dropout"}
-OPTIONS = _RECIPE | _NETWORK | {"source", "validation"}
+__all__ = ["OPTIONS", "Request", "run"]
 
 _PARTNERS = {  # an option that would be ignored without one of these values of another
     "momentum": ("optimizer", ("momentum", "nesterov")),
@@ -48,60 +54,73 @@ class Request:
     resume: Path | None
     force: bool
     checkpoint_every: int | None
+    explain: bool = False
 
 
 def run(request: Request, *, as_json: bool, quiet: bool) -> int:
     """Train, evaluate, draw and report; return the exit code."""
     options = _checked(request)
-    splits = load(options["source"], validation=_validation(options["validation"]))
-    network, recipe = _network(options, splits), _recipe(options)
+    splits = load(options["source"], validation=validation_of(options["validation"]))
+    recipe, members = recipe_of(options), members_of(options)
+    networks = _networks(options, splits, members)
+    if request.explain:
+        return _explain(networks[0], splits, recipe)
     folder, fresh = _folder(request, options["source"])
+    validation = splits.validation if len(splits.validation) else None
+    keep: dict[str, Any] = {
+        "source": options["source"], "options": options, "resume": request.resume is not None,
+        "force": request.force, "every_epochs": request.checkpoint_every,
+    }  # fmt: skip
     try:
-        with StopOnSignal() as stopper, progress(quiet=quiet) as display:
-            finished = train(
-                network, splits.train, splits.validation if len(splits.validation) else None,
-                recipe, folder, source=options["source"], options=options,
-                resume=request.resume is not None, force=request.force,
-                every_epochs=request.checkpoint_every, callbacks=[stopper, display],
-            )  # fmt: skip
+        with StopOnSignal() as stopper, progress(quiet=quiet, several=members is not None) as shown:
+            keep["callbacks"] = [stopper, shown]
+            if members is None:
+                run = train(networks[0], splits.train, validation, recipe, folder, **keep)
+                stood = [(run.resumed_at, run.history)]
+            else:
+                together = train_committee(
+                    networks, splits.train, validation, recipe, folder, **members._asdict(), **keep
+                )
+                stood = [(each.resumed_at, each.history) for each in together.members]
     except ValueError:
         if fresh:
             _discard_unused(folder)
         raise
     if stopper.exit_code:
-        typer.echo(
-            f"stopped after {finished.state.epoch} of {recipe.epochs} epochs; resume with: "
-            f"deltarule train --resume {shlex.quote(printable(folder))}", err=True,
-        )  # fmt: skip
+        _say_how_to_go_on(folder, sum(len(history) for _, history in stood), recipe, members)
         return stopper.exit_code
-    if request.resume is not None and finished.resumed_at == finished.state.epoch:
+    if keep["resume"] and all(resumed_at == len(history) for resumed_at, history in stood):
         typer.echo(f"the run in {printable(folder)} is already complete.", err=True)
-    _report(finished, folder, splits, recipe, as_json=as_json)
+    outcome = Outcome(folder, [history for _, history in stood], None if members else run.stopped)
+    report(outcome, splits, recipe, as_json=as_json)
     return 0
 
 
-def _report(run: Run, folder: Path, splits: Splits, recipe: Recipe, *, as_json: bool) -> None:
-    model = load_model(folder / MODEL)  # what is reported is what was stored
-    result = evaluate(model, splits.test, recipe.cost)
-    pictures = draw(folder, run, result, splits.test)
-    if as_json:
-        facts = {
-            "test": summary_of(result),
-            "epochs": len(run.history),
-            "stopped": run.stopped,
-            "last_epoch": run.history[-1],
-            "model": printable(folder / MODEL),
-            "pictures": [printable(path) for path in pictures],
-        }
-        typer.echo(document(facts))
-        return
-    if run.stopped:
-        typer.echo(f"stopped early:  {run.stopped}")
-    for line in [*score_lines("test accuracy", result), *confusion_lines(result)]:
+def _networks(options: dict[str, Any], splits: Splits, members: Members | None) -> list[Network]:
+    """Return the network of each member, fitted to what it is shown; one if there are none."""
+    if members is None:
+        return [network_of(options, splits.train)]
+    few = splits.train.take(1)
+    return [network_of(options, viewed(few, view)) for view in members.views]
+
+
+def _explain(network: Network, splits: Splits, recipe: Recipe) -> int:
+    data = splits.train
+    plan = make_plan(
+        network, data.shape, len(data), min(recipe.batch_size, len(data)),
+        precision=recipe.precision, every_epoch=recipe.early_stopping is not None,
+    )  # fmt: skip
+    for line in plan.explain():
         typer.echo(line)
-    typer.echo(f"model:          {printable(folder / MODEL)}")
-    for path in pictures:
-        typer.echo(f"picture:        {printable(path)}")
+    return 0
+
+
+def _say_how_to_go_on(folder: Path, epochs: int, recipe: Recipe, members: Members | None) -> None:
+    of = f"{recipe.epochs * (members.members if members else 1)} epochs"
+    typer.echo(
+        f"stopped after {epochs} of {of}; resume with: "
+        f"deltarule train --resume {shlex.quote(printable(folder))}", err=True,
+    )  # fmt: skip
 
 
 # ---- the folder
@@ -150,6 +169,15 @@ def _checked(request: Request) -> dict[str, Any]:
                 f"{_flag(name)} needs {_flag(partner)} {' or '.join(values)}, and would be "
                 f"ignored with {options[partner]}."
             )
+    for name in request.given & set(SIZES_ONLY):
+        if is_named(options["network"]):
+            raise ValueError(
+                f"{_flag(name)} goes with sizes, and would be ignored with --network "
+                f"{options['network']}, which says its own."
+            )
+    for name in request.given & set(COMMITTEE):
+        if options["committee"] is None:
+            raise ValueError(f"{_flag(name)} goes with --committee.")
     if not 0 <= options["dropout"] < 1:
         raise ValueError(
             f"--dropout must be a share of at least 0 and below 1, got {options['dropout']}."
@@ -190,60 +218,3 @@ def _stored_options(request: Request) -> dict[str, Any]:
 
 def _flag(name: str) -> str:
     return "SOURCE" if name == "source" else f"--{name.replace('_', '-')}"
-
-
-def _validation(text: str | None) -> int | float | None:
-    if text is None:
-        return None
-    try:
-        return float(text) if "." in text else int(text)
-    except ValueError:
-        raise ValueError(
-            f"--validation must be a number of examples or a share such as 0.1, got {text!r}."
-        ) from None
-
-
-def _network(options: dict[str, Any], splits: Splits) -> Network:
-    data = splits.train
-    inputs, classes = data.x[0].size, len(data.classes)
-    sizes = [inputs, HIDDEN, classes]
-    if options["network"] is not None:
-        try:
-            sizes = [int(part) for part in options["network"].split(",")]
-        except ValueError:
-            raise ValueError(
-                f"--network must be sizes separated by commas, such as {inputs},100,{classes}; "
-                f"got {options['network']!r}."
-            ) from None
-    _check_memory(sizes)
-    return Network(
-        sizes,
-        activation=options["activation"],
-        output=options["output"],
-        weight_init=options["init"],
-        dropout=options["dropout"],
-    )
-
-
-def _check_memory(sizes: list[int]) -> None:
-    # Weights are drawn in 8 bytes each and learn in 4, with a gradient of 4.
-    needed = 16 * sum(below * above for below, above in pairwise(sizes))
-    if needed > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"):
-        raise MemoryError
-
-
-def _recipe(options: dict[str, Any]) -> Recipe:
-    chosen = {name: value for name, value in options.items() if name in _RECIPE}
-    return Recipe(**chosen | {"class_weight": _class_weight(options["class_weight"])})
-
-
-def _class_weight(text: str | None) -> str | tuple[float, ...] | None:
-    if text is None or text == "balanced":
-        return text
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise ValueError(
-            "--class-weight must be balanced, or one number a class separated by commas; "
-            f"got {text!r}."
-        ) from None

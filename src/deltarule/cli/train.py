@@ -7,7 +7,7 @@ import typer
 
 from deltarule.cli.options import Device, Json, Quiet, ready
 
-_NETWORK, _LEARNING, _RUN = "Network", "Learning", "Run"
+_NETWORK, _LEARNING, _COMMITTEE, _RUN = "Network", "Learning", "Committee", "Run"
 
 
 def _option(name: str, text: str, panel: str) -> Any:
@@ -24,7 +24,12 @@ def train(
         ),
     ] = None,
     network: Annotated[
-        str | None, _option("--network", "Sizes such as 784,100,10. [inputs,100,classes]", _NETWORK)
+        str | None,
+        _option(
+            "--network",
+            "Sizes such as 784,100,10, or a name such as lenet5. [inputs,100,classes]",
+            _NETWORK,
+        ),
     ] = None,
     activation: Annotated[
         str, _option("--activation", "Of the hidden layers. [sigmoid]", _NETWORK)
@@ -80,12 +85,35 @@ def train(
         int | None,
         _option("--early-stopping", "Stop after so many epochs without gain.", _LEARNING),
     ] = None,
+    augment: Annotated[
+        str | None,
+        _option(
+            "--augment",
+            "New images from old: shift, affine, elastic, flip, crop, or rotation=10,... [none]",
+            _LEARNING,
+        ),
+    ] = None,
+    average: Annotated[
+        float, _option("--average", "Keep a running average of the weights: 0.999. [0]", _LEARNING)
+    ] = 0.0,
+    committee: Annotated[
+        int | None, _option("--committee", "Train so many networks that answer as one.", _COMMITTEE)
+    ] = None,
+    views: Annotated[
+        str,
+        _option(
+            "--views", "What members are shown, in turn: original,width-16. [original]", _COMMITTEE
+        ),
+    ] = "original",
+    combine: Annotated[
+        str, _option("--combine", "mean of the outputs, or vote. [mean]", _COMMITTEE)
+    ] = "mean",
     validation: Annotated[
         str | None,
         _option("--validation", "Examples to hold out: a number or a share. [by source]", _RUN),
     ] = None,
     precision: Annotated[
-        str, _option("--precision", "float32 or float64. [float32]", _RUN)
+        str, _option("--precision", "float32, bfloat16 or float64. [float32]", _RUN)
     ] = "float32",
     seed: Annotated[int, _option("--seed", "Of every random choice. [0]", _RUN)] = 0,
     out: Annotated[Path | None, _option("--out", "The run folder. [runs/SOURCE]", _RUN)] = None,
@@ -99,6 +127,9 @@ def train(
         int | None,
         _option("--checkpoint-every", "Epochs between checkpoints. [30 seconds]", _RUN),
     ] = None,
+    explain_plan: Annotated[
+        bool, _option("--explain-plan", "Say how the run would be executed and why.", _RUN)
+    ] = False,
     device: Device = None,
     json_: Json = False,
     quiet: Quiet = False,
@@ -117,6 +148,7 @@ def train(
         resume=resume,
         force=force,
         checkpoint_every=checkpoint_every,
+        explain=explain_plan,
     )
     return running.run(request, as_json=json_, quiet=quiet)
 

@@ -53,9 +53,8 @@ class EarlyStopping(Callback):
     def epoch_ended(self, run: "Run") -> None:
         """Keep the weights if this epoch is the best, stop if the best is too old."""
         if self.best(run.history) == len(run.history) - 1:
-            learner = run.state.learner
             # copies: the learner's own arrays are given to the next call to overwrite
-            run.state.best = jax.tree.map(jnp.copy, Best(learner.params, learner.state))
+            run.state.best = jax.tree.map(jnp.copy, Best(*run.state.learner.answer))
         self.judge(run)
 
     def judge(self, run: "Run") -> None:

@@ -6,15 +6,12 @@ import numpy as np
 from deltarule.data import Dataset
 from deltarule.learning.step import Examples
 from deltarule.network.model import narrowed
-from deltarule.network.network import Network
 from deltarule.seeds import generator
 
 
-def to_device(
-    data: Dataset, network: Network, weight: np.ndarray | None, precision: str
-) -> Examples:
+def to_device(data: Dataset, weight: np.ndarray | None, precision: str) -> Examples:
     """Return ``data`` on the device: bytes stay bytes, scaled only inside the compiled step."""
-    x = narrowed("x", data.x, precision).reshape(len(data), *(network.shape or data.shape))
+    x = narrowed("x", data.x, precision)
     y = data.y.astype(np.int32) if data.classes else narrowed("y", data.y, precision)
     weights = None if weight is None else jnp.asarray(weight)
     return Examples(jnp.asarray(x), jnp.asarray(y), weights, data.scale)

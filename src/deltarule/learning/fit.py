@@ -13,33 +13,30 @@ from collections.abc import Iterator, Sequence
 from types import FrameType
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from deltarule.data import Dataset
 from deltarule.errors import DivergedError
 from deltarule.learning.callbacks import Callback, EarlyStopping
 from deltarule.learning.examples import cut, example_weights, to_device
-from deltarule.learning.optimizers import Rates
 from deltarule.learning.plan import make_plan
 from deltarule.learning.recipe import Recipe
 from deltarule.learning.schedules import learning_rates
-from deltarule.learning.state import Record, TrainState
-from deltarule.learning.step import (
-    Hyper,
-    Learner,
-    Program,
-    Report,
-    advance,
-    make_room,
-    start,
+from deltarule.learning.setup import (
+    batch_size,
+    check_data,
+    early_stopping,
+    first_parameters,
+    hyper_of,
+    program_of,
 )
+from deltarule.learning.state import Record, TrainState
+from deltarule.learning.step import Learner, Report, advance, make_room, start
 from deltarule.network.model import Model
 from deltarule.network.network import HostParams, Network
 from deltarule.seeds import generator
 
 DEFAULT_CUT = 0.1  # of the training data, for early stopping without validation data
-LEAST_EPSILON = 1e-30  # less vanishes in float32, and adam divides 0 by 0 where no gradient flows
 
 
 def fit(
@@ -127,12 +124,12 @@ class Run:
         self.stopped: str | None = None
         self.resumed_at = 0
         self.seconds = 0.0
-        self._check_data()
+        check_data(network, train, self.validation, recipe)
         self._weights = example_weights(train, recipe.class_weight, sample_weight)
-        self.batch_size = self._batch_size()
-        self.callbacks = [*self._early_stopping(), *callbacks]
+        self.batch_size = batch_size(recipe, train)
+        self.callbacks = [*early_stopping(recipe, train, self.validation), *callbacks]
         self.plan = make_plan(
-            len(train), self.batch_size, network.count(train.shape),
+            network, train.shape, len(train), self.batch_size, precision=recipe.precision,
             every_epoch=any(callback.every_epoch for callback in self.callbacks),
         )  # fmt: skip
         self._begin(params)
@@ -145,8 +142,7 @@ class Run:
     @property
     def model(self) -> Model:
         """The network as learned so far; the best epoch's if the run stops early."""
-        source = self.state.best or self.state.learner
-        params, state = jax.tree.map(np.asarray, (source.params, source.state))
+        params, state = jax.tree.map(np.asarray, self.state.answer)
         data = self.train
         return Model(self.network, params, state, data.shape, data.classes, data.scale)
 
@@ -210,7 +206,7 @@ class Run:
                 recipe.decay, recipe.decay_every,
             )  # fmt: skip
         self._last_rates = rates[:, -1]
-        return orders, rates.astype(recipe.precision)
+        return orders, rates.astype(recipe.dtype)
 
     def _record(self, report: Report, epochs: int) -> None:
         """Add the epochs of a report to the history, one by one, and tell the callbacks."""
@@ -256,77 +252,17 @@ class Run:
         for callback in self.callbacks:
             getattr(callback, event)(self)
 
-    def _check_data(self) -> None:
-        data, other = self.train, self.validation
-        if len(data) == 0:
-            raise ValueError("train must hold at least one example, got none.")
-        outputs = self.network.output_shape(data.shape)
-        wanted = (len(data.classes),) if data.classes else data.y.shape[1:]
-        if outputs != wanted:
-            what = "classes" if data.classes else "target values"
-            raise ValueError(
-                f"the network has outputs of shape {outputs}, but train has {wanted[0]} "
-                f"{what}; give the last layer {wanted[0]} units."
-            )
-        if other is not None:
-            ours = data.shape, data.classes, data.y.shape[1:]
-            theirs = other.shape, other.classes, other.y.shape[1:]
-            if ours != theirs:
-                raise ValueError(
-                    "validation must have the inputs and answers of train, (shape, classes, shape "
-                    f"of an answer) = {ours}, got {theirs}; take both from the same source."
-                )
-
-    def _batch_size(self) -> int:
-        if self.recipe.batch_size > len(self.train):
-            warnings.warn(
-                f"batch_size {self.recipe.batch_size} is larger than the {len(self.train)} "
-                f"training examples; {len(self.train)} is used.",
-                stacklevel=4,
-            )
-        return min(self.recipe.batch_size, len(self.train))
-
-    def _early_stopping(self) -> list[Callback]:
-        recipe = self.recipe
-        if recipe.early_stopping is None:
-            return []
-        source = "validation" if self.validation is not None else "train"
-        monitor = recipe.monitor or f"{source}_{'accuracy' if self.train.classes else 'cost'}"
-        if monitor.endswith("accuracy") and not self.train.classes:
-            raise ValueError(f"monitor {monitor!r} needs classes; choose a cost for regression.")
-        if monitor.startswith("validation") and self.validation is None:
-            raise ValueError(f"monitor {monitor!r} needs validation data, got none.")
-        return [EarlyStopping(recipe.early_stopping, monitor)]
-
     def _begin(self, params: HostParams | None) -> None:
         """Put data, rates and the first parameters on the device."""
-        recipe, network = self.recipe, self.network
-        drawn, layer_state = network.init(generator(recipe.seed, "weights"), self.train.shape)
-        if params is None:
-            params = drawn
-        elif jax.tree.map(np.shape, params) != jax.tree.map(np.shape, drawn):
-            raise ValueError(
-                f"params must have the structure and shapes of network.init, "
-                f"{jax.tree.map(np.shape, drawn)}, got {jax.tree.map(np.shape, params)}."
-            )
-        self._train = to_device(self.train, network, self._weights, recipe.precision)
-        self._validation = self.validation and to_device(
-            self.validation, network, None, recipe.precision
-        )
-        self.program = Program(
-            network, recipe.cost, recipe.optimizer, recipe.clip is not None, self.batch_size,
-            network.output_shape(self.train.shape)[-1], recipe.precision,
-        )  # fmt: skip
-        rates = Rates(
-            recipe.rate, recipe.momentum, recipe.beta1, recipe.beta2,
-            max(recipe.epsilon, LEAST_EPSILON), recipe.weight_decay, recipe.clip or 0.0,
-        )  # fmt: skip
-        self._hyper = Hyper(rates, recipe.l1, recipe.l2, recipe.label_smoothing)
+        recipe, data = self.recipe, self.train
+        self._train = to_device(data, self._weights, recipe.dtype)
+        self._validation = self.validation and to_device(self.validation, None, recipe.dtype)
+        self.program = program_of(self.network, data, recipe, self.plan, self.batch_size)
+        self._hyper = hyper_of(recipe)
         self._chance = generator(recipe.seed, "dropout").integers(2**32, dtype=np.uint32)
-        cast = lambda a: jnp.array(a, recipe.precision)  # noqa: E731
-        first = jax.tree.map(cast, (params, layer_state))
+        drawn = first_parameters(self.network, data, recipe, params)
         make_room()
-        self.state = TrainState(start(self.program, self._hyper, *first))
+        self.state = TrainState(start(self.program, self._hyper, *drawn))
 
 
 @contextlib.contextmanager

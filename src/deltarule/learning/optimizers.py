@@ -18,6 +18,7 @@ import jax
 import optax
 
 from deltarule.choices import choose
+from deltarule.network.layers.contract import is_weight
 from deltarule.network.network import Params
 
 Rate = jax.Array | float
@@ -36,7 +37,7 @@ class Rates(NamedTuple):
 
 
 def _weights_only(params: Params) -> tuple[dict[str, bool], ...]:
-    return tuple({name: name == "w" for name in layer} for layer in params)
+    return tuple({name: is_weight(name) for name in layer} for layer in params)
 
 
 OPTIMIZERS: dict[str, Callable[[Rates], optax.GradientTransformation]] = {

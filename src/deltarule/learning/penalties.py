@@ -11,6 +11,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from deltarule.network.layers.contract import is_weight
 from deltarule.network.network import Params
 
 Rate = jax.Array | float
@@ -18,7 +19,7 @@ Rate = jax.Array | float
 
 def value(params: Params, l1: Rate, l2: Rate) -> jax.Array:
     """Return the penalty, a scalar."""
-    weights = [layer["w"] for layer in params if "w" in layer]
+    weights = [a for layer in params for name, a in layer.items() if is_weight(name)]
     absolute = sum((jnp.abs(w).sum() for w in weights), start=jnp.zeros(()))
     squared = sum((jnp.square(w).sum() for w in weights), start=jnp.zeros(()))
     return jnp.asarray(l1 * absolute + l2 / 2 * squared)
@@ -43,6 +44,6 @@ def _each_weight(
     params: Params, gradients: Params, change: Callable[[jax.Array, jax.Array], jax.Array]
 ) -> Params:
     return tuple(
-        {name: change(g, p[name]) if name == "w" else g for name, g in layer.items()}
+        {name: change(g, p[name]) if is_weight(name) else g for name, g in layer.items()}
         for layer, p in zip(gradients, params, strict=True)
     )

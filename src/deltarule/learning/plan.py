@@ -1,10 +1,18 @@
-"""How a run is executed: how much work one compiled call does.
+"""How a run is executed: with which kernels, how many examples at once, how long a call lasts.
 
 A call should last long enough that Python does not count, and short enough that a progress bar
-moves, Ctrl-C answers and a checkpoint is never far. The result does not depend on it.
+moves, Ctrl-C answers and a checkpoint is never far. How a run is cut into calls does not change
+its result; kernels and the size of the parts of a batch change it by rounding.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import jax
+
+from deltarule.network import Network, kernels
+from deltarule.network.kernels import Kernels
+from deltarule.network.layers.contract import Shape
+from deltarule.network.network import images_at_once
 
 CALL_SECONDS = 0.5  # what one call should take
 EPOCHS_PER_CALL = 32  # of tiny data, where one epoch takes less than a call from Python costs
@@ -14,39 +22,78 @@ _STEP_SECONDS = 3e-6  # the least a step takes
 
 @dataclass(frozen=True)
 class Plan:
-    """The shape of the calls of a run.
+    """The shape of the calls of a run, and what does its work.
 
     Args:
         steps: steps of an epoch.
         epochs_per_call: more than 1 only where a whole epoch is very short.
         steps_per_call: a first guess; it follows what is measured.
+        kernels: how convolutions and products are worked out.
+        at_once: the most examples of a batch to work on together; None for all.
+        backend: "cpu" or "gpu".
     """
 
     steps: int
     epochs_per_call: int
     steps_per_call: int
+    kernels: Kernels = field(default_factory=kernels.usual)
+    at_once: int | None = None
+    backend: str = "cpu"
 
     def after(self, steps: int, seconds: float) -> int:
         """Return how many steps the next call should run, now that ``steps`` took ``seconds``."""
         measured = steps * CALL_SECONDS / max(seconds, 1e-9)
         return max(1, min(self.steps, int(measured), 4 * max(steps, self.steps_per_call)))
 
+    def explain(self) -> list[str]:
+        """Return a sentence for each thing that was chosen, and why."""
+        native = self.kernels.convolution == "native"
+        return [
+            f"device: {self.backend}",
+            "convolution: the backend's own operator, which is fast there" if native else
+            "convolution: patches and one matrix product; the CPU backend's own operator is many "
+            "times slower",
+            "products: operands of 16 bits, sums of 32; weights stay in 32"
+            if self.kernels.product == "bfloat16" else "products: in the precision of the weights",
+            "batch: worked on whole" if self.at_once is None else
+            f"batch: in parts of at most {self.at_once} examples whose gradients are added, so "
+            "that their patches stay in the cache",
+            f"calls: {self.epochs_per_call} epochs each" if self.epochs_per_call > 1 else
+            f"calls: about {CALL_SECONDS:g} s each, at first {self.steps_per_call:,} of "
+            f"{self.steps:,} steps",
+        ]  # fmt: skip
 
-def make_plan(examples: int, batch_size: int, parameters: int, *, every_epoch: bool) -> Plan:
-    """Plan the calls of a run on ``examples`` examples.
+
+def make_plan(
+    network: Network,
+    shape: Shape,
+    examples: int,
+    batch_size: int,
+    *,
+    precision: str = "float32",
+    every_epoch: bool = False,
+    backend: str | None = None,
+) -> Plan:
+    """Plan a run of ``network`` on ``examples`` examples of ``shape``.
 
     ``every_epoch`` says that something must happen in Python after each epoch, such as a decision
-    to stop early.
+    to stop early. ``backend`` is JAX's unless given.
 
-    >>> make_plan(150, 10, 1_000, every_epoch=False)
-    Plan(steps=15, epochs_per_call=32, steps_per_call=15)
+    >>> plan = make_plan(Network([4, 10, 3]), (4,), 150, 10, backend="cpu")
+    >>> plan.steps, plan.epochs_per_call, plan.at_once
+    (15, 32, None)
     """
+    backend = backend or jax.default_backend()
     steps = -(-examples // batch_size)
     # forward, backward to the inputs and to the weights: a multiply and an add each
-    seconds_a_step = _STEP_SECONDS + 6 * parameters * batch_size / _OPERATIONS_A_SECOND
+    operations = 6 * network.multiplications(shape) * batch_size
+    seconds_a_step = _STEP_SECONDS + operations / _OPERATIONS_A_SECOND
     short = steps * seconds_a_step * EPOCHS_PER_CALL < CALL_SECONDS / 2
     return Plan(
         steps=steps,
         epochs_per_call=1 if every_epoch or not short else EPOCHS_PER_CALL,
         steps_per_call=max(1, min(steps, int(CALL_SECONDS / seconds_a_step))),
+        kernels=kernels.usual(precision, backend),
+        at_once=images_at_once(network, shape) if backend == "cpu" else None,
+        backend=backend,
     )

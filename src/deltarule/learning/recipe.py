@@ -8,12 +8,13 @@ from numbers import Integral, Real
 from typing import Any
 
 from deltarule.choices import choose
+from deltarule.data.augment import Augment
 from deltarule.learning.costs import COSTS
 from deltarule.learning.optimizers import OPTIMIZERS, USUAL_LEARNING_RATE
 from deltarule.learning.schedules import SCHEDULES
 
 MONITORS = ("validation_cost", "validation_accuracy", "train_cost", "train_accuracy")
-PRECISIONS = {"float32": 4, "float64": 8}  # bytes a number
+PRECISIONS = {"float32": "float32", "bfloat16": "float32", "float64": "float64"}  # of weights
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,13 @@ class Recipe:
         early_stopping: stop when the best epoch is this many epochs old, and go back to its
             weights; None never stops early.
         monitor: what "best" means; by default validation accuracy, for regression the cost.
-        seed: of initial weights, shuffles, cuts and dropout.
-        precision: "float32" or "float64".
+        augment: new examples from the old: each is moved and bent anew every time it is seen
+            (``data/augment.py``); for images only. None: examples as they are.
+        average: measure and keep a running average of the weights, w' <- average w' + (1 -
+            average) w after each step (Polyak and Juditsky 1992); 0 keeps the last weights.
+        seed: of initial weights, shuffles, cuts, dropout and augmentation.
+        precision: "float32"; "float64"; or "bfloat16": products of numbers of 16 bits with sums of
+            32, and weights of 32, which is faster where the processor has units for it.
 
     Raises ``ValueError`` for a value outside its range.
 
@@ -68,6 +74,8 @@ class Recipe:
     class_weight: str | tuple[float, ...] | None = None
     early_stopping: int | None = None
     monitor: str | None = None
+    augment: Augment | None = None
+    average: float = 0.0
     seed: int = 0
     precision: str = "float32"
 
@@ -80,6 +88,12 @@ class Recipe:
         for name, (low, high, whole) in _RANGES.items():
             object.__setattr__(self, name, _number(name, getattr(self, name), low, high, whole))
         object.__setattr__(self, "class_weight", _class_weight(self.class_weight))
+        object.__setattr__(self, "augment", _augment(self.augment))
+
+    @property
+    def dtype(self) -> str:
+        """The type of weights and sums."""
+        return PRECISIONS[self.precision]
 
     @property
     def rate(self) -> float:
@@ -124,6 +138,7 @@ _RANGES: dict[str, tuple[float, float, bool]] = {  # lowest, highest, whole numb
     "clip": (1e-30, _ANY, False),  # at 0 a gradient of 0 is divided by its own length
     "label_smoothing": (0, 1, False),
     "decay": (0, _ANY, False),
+    "average": (0, _BELOW_1, False),
     "decay_every": (1, _ANY, True),
     "early_stopping": (1, _ANY, True),
     "seed": (0, 2**63 - 1, True),
@@ -151,3 +166,11 @@ def _class_weight(value: Any) -> str | tuple[float, ...] | None:
         raise ValueError(
             f"class_weight must be 'balanced' or one number a class, got {value!r}."
         ) from None
+
+
+def _augment(value: Any) -> Augment | None:
+    if isinstance(value, Mapping):
+        value = Augment(**value)
+    if value is not None and not isinstance(value, Augment):
+        raise ValueError(f"augment must be an Augment or None, got {value!r}.")
+    return value

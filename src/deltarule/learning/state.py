@@ -43,6 +43,11 @@ class TrainState:
         """How many epochs are done."""
         return len(self.history)
 
+    @property
+    def answer(self) -> tuple[Params, Params]:
+        """The parameters and layer state to keep: the best, the average, or the last."""
+        return (self.best.params, self.best.state) if self.best else self.learner.answer
+
     def copy(self) -> "TrainState":
         """Return the same state in arrays of its own: training overwrites those it was given."""
         learner = jax.tree.map(jnp.copy, self.learner)
@@ -59,7 +64,7 @@ class TrainState:
         """
         best = self.best
         if best is None and any(name.startswith("best.") for name in arrays):
-            best = Best(self.learner.params, self.learner.state)
+            best = Best(*self.learner.answer)
         template = TrainState(self.learner, 0, [], best)._tree()
         expected = dict(_named(template))
         if set(expected) != set(arrays):

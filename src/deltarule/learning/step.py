@@ -10,21 +10,26 @@ penalties, smoothing, the key of chance, the order of the examples, where to sta
 """
 
 import gc
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial, wraps
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from deltarule.data.augment import Augment
 from deltarule.learning import penalties
 from deltarule.learning.costs import cost_function, targets
 from deltarule.learning.optimizers import Rate, Rates, optimizer
+from deltarule.network import kernels
+from deltarule.network.kernels import Kernels
 from deltarule.network.model import scaled
 from deltarule.network.network import Network, Params
 
 Sums = tuple[jax.Array, jax.Array]  # of costs, of right answers
+Measured = tuple[jax.Array, jax.Array, Params]  # the same, and the state after
 
 VALIDATION_CHUNK = 1000  # examples a step when costs are only measured
 KEPT_PROGRAMS = 16  # compiled programs take about 7 MB each, and JAX keeps all it ever made
@@ -32,7 +37,12 @@ KEPT_PROGRAMS = 16  # compiled programs take about 7 MB each, and JAX keeps all 
 
 @dataclass(frozen=True)
 class Program:
-    """What a compiled program depends on; two runs with equal programs and shapes share one."""
+    """What a compiled program depends on; two runs with equal programs and shapes share one.
+
+    ``precision`` is that of weights and sums; ``kernels`` say how products are worked out.
+    ``at_once`` is the most examples of a batch to work on together, None for all: their gradients
+    are added up. ``average`` says whether a running average of the weights is kept.
+    """
 
     network: Network
     cost: str
@@ -41,6 +51,10 @@ class Program:
     batch_size: int
     outputs: int
     precision: str
+    kernels: Kernels = field(default_factory=kernels.usual)
+    at_once: int | None = None
+    augment: Augment | None = None
+    average: bool = False
 
 
 class Hyper(NamedTuple):
@@ -50,6 +64,7 @@ class Hyper(NamedTuple):
     l1: Rate
     l2: Rate
     smoothing: Rate
+    average: Rate = 0.0
 
 
 class Examples(NamedTuple):
@@ -66,6 +81,14 @@ class Examples(NamedTuple):
         return Examples(self.x[index], self.y[index], weight, self.scale)
 
 
+class Average(NamedTuple):
+    """The running average of what was learned, and of how many steps."""
+
+    params: Params
+    state: Params
+    steps: jax.Array
+
+
 class Learner(NamedTuple):
     """What a step changes: all of it on the device, donated from call to call."""
 
@@ -74,6 +97,13 @@ class Learner(NamedTuple):
     opt_state: Any
     cost: jax.Array  # sum over this epoch's examples so far, each measured before its step
     correct: jax.Array  # count over the same examples
+    average: Average | None = None
+
+    @property
+    def answer(self) -> tuple[Params, Params]:
+        """The parameters and state to measure and to keep: the average, if there is one."""
+        source = self.average or self
+        return source.params, source.state
 
 
 class Report(NamedTuple):
@@ -89,29 +119,97 @@ class Report(NamedTuple):
 def start(program: Program, hyper: Hyper, params: Params, state: Params) -> Learner:
     """Return the learner before its first step."""
     opt_state = optimizer(program.optimizer, hyper.rates, clip=program.clip).init(params)
-    return Learner(params, state, opt_state, *_zero_sums(program))
+    average = None
+    if program.average:  # arrays of its own: both are donated
+        copies = jax.tree.map(jnp.copy, (params, state))
+        average = Average(copies[0], copies[1], jnp.zeros((), jnp.int32))
+    return Learner(params, state, opt_state, *_zero_sums(program), average)
 
 
 def step(
     program: Program, learner: Learner, batch: Examples, hyper: Hyper, key: jax.Array
 ) -> Learner:
     """Return the learner after one step on ``batch``: w <- update(w, dC/dw), C the mean cost."""
-
-    def mean_cost(params: Params) -> tuple[jax.Array, tuple[jax.Array, jax.Array, Params]]:
-        costs, correct, state = _measure(
-            program, params, learner.state, batch, hyper.smoothing, key, train=True
-        )
-        return costs / len(batch.x), (costs, correct, state)
-
-    gradients, (cost, correct, state) = jax.grad(mean_cost, has_aux=True)(learner.params)
+    gradients, (cost, correct, state) = _gradients(program, learner, batch, hyper, key)
     gradients = penalties.add_gradient(learner.params, gradients, hyper.l1, hyper.l2)
     method = optimizer(program.optimizer, hyper.rates, clip=program.clip)
     updates, opt_state = method.update(gradients, learner.opt_state, learner.params)
     params = optax.apply_updates(learner.params, updates)
-    return Learner(params, state, opt_state, learner.cost + cost, learner.correct + correct)
+    average = learner.average and _averaged(learner.average, params, state, hyper.average)
+    return Learner(
+        params, state, opt_state, learner.cost + cost, learner.correct + correct, average
+    )
+
+
+def _gradients(
+    program: Program, learner: Learner, batch: Examples, hyper: Hyper, key: jax.Array
+) -> tuple[Params, Measured]:
+    """Return dC/dw, and the sum of the costs, the count of right answers and the state after."""
+    n = len(batch.x)
+
+    def mean_cost(
+        params: Params, state: Params, part: Examples, key: jax.Array
+    ) -> tuple[jax.Array, Measured]:
+        measured = _measure(program, params, state, part, hyper.smoothing, key, train=True)
+        return measured[0] / n, measured
+
+    gradient = jax.grad(mean_cost, has_aux=True)
+    size = part_size(n, program.at_once)
+    if size == n:
+        found: tuple[Params, Measured] = gradient(learner.params, learner.state, batch, key)
+        return found
+
+    def add(i: jax.Array, total: tuple[Params, Measured]) -> tuple[Params, Measured]:
+        gradients, (cost, correct, state) = total
+        part = batch.take(i * size + jnp.arange(size))
+        more, measured = gradient(learner.params, state, part, jax.random.fold_in(key, i))
+        gradients = jax.tree.map(jnp.add, gradients, more)
+        return gradients, (cost + measured[0], correct + measured[1], measured[2])
+
+    nothing = jax.tree.map(jnp.zeros_like, learner.params)
+    total: tuple[Params, Measured] = jax.lax.fori_loop(
+        0, n // size, add, (nothing, (*_zero_sums(program), learner.state))
+    )
+    return total
+
+
+def part_size(n: int, at_once: int | None) -> int:
+    """Return into parts of which size to cut a batch of ``n``: alike, and at most ``at_once``.
+
+    Parts less than half as large as allowed would cost more than they save: then ``n``.
+
+    >>> part_size(512, 64), part_size(100, 64), part_size(97, 64), part_size(10, None)
+    (64, 50, 97, 10)
+    """
+    if at_once is None:
+        return n
+    sizes = range(min(n, at_once), max(at_once // 2, 1) - 1, -1)
+    return next((size for size in sizes if n % size == 0), n)
+
+
+def _averaged(average: Average, params: Params, state: Params, decay: Rate) -> Average:
+    """Return the average after one more step; early on it forgets faster, down to the mean."""
+    steps = average.steps + 1
+    # At first the plain mean of all steps, so that the random start does not linger.
+    share = jnp.maximum(1 - decay, 1 / steps)
+    moved = jax.tree.map(
+        lambda old, new: old + share.astype(old.dtype) * (new - old),
+        (average.params, average.state), (params, state),
+    )  # fmt: skip
+    return Average(moved[0], moved[1], steps)
+
+
+def _with_its_kernels(run: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(run)
+    def traced(program: Program, *arguments: Any) -> Any:
+        with kernels.using(program.kernels):
+            return run(program, *arguments)
+
+    return traced
 
 
 @partial(jax.jit, static_argnums=0, donate_argnums=1)
+@_with_its_kernels
 def advance(
     program: Program,
     learner: Learner,
@@ -178,11 +276,14 @@ def _measure(
     smoothing: Rate,
     key: jax.Array | None = None,
     train: bool = False,
-) -> tuple[jax.Array, jax.Array, Params]:
+) -> Measured:
     """Return the sum of the costs, the number of right answers and the state after."""
     dtype = jnp.dtype(program.precision)
-    network = program.network
-    x = scaled(batch.x, batch.scale, dtype)
+    network, x = program.network, batch.x
+    if train and key is not None and program.augment is not None:
+        key, chance = jax.random.split(key)
+        x = program.augment.apply(chance, x)
+    x = scaled(x.reshape(len(x), *(network.shape or x.shape[1:])), batch.scale, dtype)
     z, state = network.logits(params, state, x, key=key, train=train)
     y = targets(batch.y, program.outputs, smoothing, dtype)
     costs = cost_function(program.cost, network.output)(z, y)  # [batch]
@@ -195,13 +296,14 @@ def _measure(
 def _total(program: Program, learner: Learner, examples: Examples) -> Sums:
     """Return the sum of the costs and the number of right answers over all ``examples``."""
     n = len(examples.x)
-    length = min(n, VALIDATION_CHUNK)
+    length = min(n, program.at_once or VALIDATION_CHUNK)
+    params, state = learner.answer
     whole, rest = divmod(n, length)
 
     def add(first: jax.Array | int, length: int, sums: Sums) -> Sums:
         index = first + jnp.arange(length)
         chunk = examples.take(index)
-        cost, correct, _ = _measure(program, learner.params, learner.state, chunk, 0.0)
+        cost, correct, _ = _measure(program, params, state, chunk, 0.0)
         return sums[0] + cost, sums[1] + correct
 
     sums = jax.lax.fori_loop(
@@ -222,7 +324,7 @@ def _close(
     measured = _zero_sums(program)
     if validation is not None:
         measured = _total(program, learner, validation)
-    penalty = penalties.value(learner.params, hyper.l1, hyper.l2)
+    penalty = penalties.value(learner.answer[0], hyper.l1, hyper.l2)
     values = Report(learner.cost, learner.correct, penalty, *measured)
     report = jax.tree.map(lambda column, value: column.at[row].set(value), report, values)
     zero_cost, zero_correct = _zero_sums(program)

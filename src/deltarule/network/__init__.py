@@ -2,7 +2,24 @@
 
 from deltarule.network.activations import ACTIVATIONS
 from deltarule.network.initializers import INITIALIZERS
-from deltarule.network.layers import LAYERS, Activation, Dense, Dropout, Flatten, Layer
+from deltarule.network.layers import (
+    LAYERS,
+    Activation,
+    AvgPool,
+    BatchNorm,
+    Concat,
+    Conv,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalAvgPool,
+    Layer,
+    LayerNorm,
+    LocalResponseNorm,
+    MaxPool,
+    Residual,
+    Scale,
+)
 from deltarule.network.model import Model
 from deltarule.network.network import Network
 
@@ -11,10 +28,20 @@ __all__ = [
     "INITIALIZERS",
     "LAYERS",
     "Activation",
+    "AvgPool",
+    "BatchNorm",
+    "Concat",
+    "Conv",
     "Dense",
     "Dropout",
     "Flatten",
+    "GlobalAvgPool",
     "Layer",
+    "LayerNorm",
+    "LocalResponseNorm",
+    "MaxPool",
     "Model",
     "Network",
+    "Residual",
+    "Scale",
 ]

@@ -59,6 +59,11 @@ def orthogonal(rng: np.random.Generator, fan_out: int, fan_in: int) -> np.ndarra
     return q if fan_out >= fan_in else np.ascontiguousarray(q.T)
 
 
+def small_uniform(rng: np.random.Generator, fan_out: int, fan_in: int) -> np.ndarray:
+    """Draw from [-0.05, 0.05], whatever the fan-in (Cireşan et al. 2010, 2012)."""
+    return rng.uniform(-0.05, 0.05, (fan_out, fan_in))
+
+
 def zeros(rng: np.random.Generator, fan_out: int, fan_in: int) -> np.ndarray:
     """Return zeros: for biases and output layers; hidden neurons would all stay alike."""
     return np.zeros((fan_out, fan_in))
@@ -79,6 +84,7 @@ INITIALIZERS: dict[str, Initializer] = {
     "he_normal": he_normal,
     "he_uniform": he_uniform,
     "orthogonal": orthogonal,
+    "small_uniform": small_uniform,
     "zeros": zeros,
 }
 

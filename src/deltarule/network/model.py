@@ -12,11 +12,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from deltarule.network import kernels
 from deltarule.network.activations import activation
-from deltarule.network.layers import Shape
-from deltarule.network.network import HostParams, Network, Params
+from deltarule.network.layers.contract import Shape
+from deltarule.network.network import HostParams, Network, Params, images_at_once
 
-CHUNK = 1024  # examples asked at once; smaller remainders are padded to a power of two
+CHUNK = 1024  # examples asked at once, fewer images; remainders are padded to a power of two
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,8 +50,8 @@ class Model:
     def logits(self, x: np.ndarray) -> np.ndarray:
         """Return the last layer's weighted inputs z [n, outputs] for raw inputs x [n, ...]."""
         x = self._checked(x)
-        starts = range(0, len(x), CHUNK)
-        parts = [self._ask(x[start : start + CHUNK]) for start in starts]
+        most = images_at_once(self.network, self.shape) or CHUNK
+        parts = [self._ask(x[first : first + most]) for first in range(0, len(x), most)]
         outputs = self.network.output_shape(self.shape)
         return np.concatenate(parts) if parts else np.zeros((0, *outputs), self.dtype)
 
@@ -83,19 +84,27 @@ class Model:
 
     def _ask(self, x: np.ndarray) -> np.ndarray:
         # A compiled program serves one shape: padding keeps their number small.
-        padded = min(CHUNK, 1 << max(len(x) - 1, 0).bit_length())
+        padded = 1 << max(len(x) - 1, 0).bit_length()
         filled = np.concatenate([x, np.zeros((padded - len(x), *x.shape[1:]), x.dtype)])
         with jax.enable_x64(self.dtype == np.float64):
-            z = _logits(self.network, self.params, self.state, filled, self.scale)
+            z = _logits(
+                self.network, kernels.current(), self.params, self.state, filled, self.scale
+            )
             return np.asarray(z)[: len(x)]
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(jax.jit, static_argnums=(0, 1))
 def _logits(
-    network: Network, params: Params, state: Params, x: jax.Array, scale: float
+    network: Network,
+    how: kernels.Kernels,
+    params: Params,
+    state: Params,
+    x: jax.Array,
+    scale: float,
 ) -> jax.Array:
     dtype = next((a.dtype for layer in params for a in layer.values()), jnp.float32)
-    z, _ = network.logits(params, state, scaled(x, scale, dtype))
+    with kernels.using(how):
+        z, _ = network.logits(params, state, scaled(x, scale, dtype))
     return z
 
 

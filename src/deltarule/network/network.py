@@ -2,34 +2,37 @@
 
 ``Network([784, 30, 10])`` is the network of the book: layers of sigmoid neurons.
 ``Network(Flatten(), Dense(100), Activation("relu"), Dense(10), Activation("softmax"))`` says every
-layer. Both make the same class: a value that holds no weights. Read ``layers.py`` first.
+layer. Both make the same class: a value that holds no weights. Read ``layers/`` first.
 """
 
-import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import jax
 
-from deltarule.choices import choose
-from deltarule.network.layers import (
-    LAYERS,
-    Activation,
+from deltarule.network.layers.blocks import checked_layers, every
+from deltarule.network.layers.contract import (
     Arrays,
-    Dense,
-    Dropout,
     HostArrays,
     Layer,
     Rng,
     Shape,
+    is_weight,
     positive,
 )
+from deltarule.network.layers.convolution import Conv
+from deltarule.network.layers.dense import Activation, Dense, Dropout
+from deltarule.network.layers.description import describe, layer_from
+from deltarule.network.layers.pooling import AvgPool, MaxPool
 
 Params = tuple[Arrays, ...]
 HostParams = tuple[HostArrays, ...]
 
+MOST_AT_ONCE, PIXELS_AT_ONCE = 64, 1 << 16  # images; measured, see docs/decisions/
+
+_EITHER_OR = " Give either layers, or one list of sizes such as [784, 30, 10]."
 _RELU_LIKE = ("relu", "leaky_relu", "elu", "gelu", "softplus")
 _SIZES_ONLY = ("sigmoid", "sigmoid", None, None, 0.0)  # the defaults of ``Network``, in order
 
@@ -80,7 +83,7 @@ class Network:
                     "activation, output, weight_init, bias_init and dropout go with one list of "
                     "sizes; where layers are given, say them in the layers."
                 )
-            built = tuple(_checked(layer) for layer in layers)
+            built = checked_layers("layers", layers, hint=_EITHER_OR)
         if not built:
             raise ValueError("a network needs at least one layer, got none.")
         object.__setattr__(self, "layers", built)
@@ -153,7 +156,7 @@ class Network:
         train: bool,
     ) -> tuple[jax.Array, Params]:
         if key is None:
-            if train and any(isinstance(layer, Dropout) for layer in layers):
+            if train and any(isinstance(layer, Dropout) for layer in every(layers)):
                 raise ValueError("key must be given while training: the network has dropout.")
             key = jax.random.key(0)  # drawn from by no one
         after = []
@@ -201,12 +204,26 @@ class Network:
         lines = [f"{a:{wide[0]}}  {b:>{wide[1]}}  {c:>{wide[2]}}".rstrip() for a, b, c in rows]
         return "\n".join(lines)
 
+    def multiplications(self, shape: Shape | None = None) -> int:
+        """Return about how many multiplications one example takes: each weight at each pixel.
+
+        >>> Network([784, 30, 10]).multiplications()
+        23820
+        """
+        params, _ = self.init(None, shape)
+        total = 0
+        for layer, gives in zip(params, self._shapes(shape)[1:], strict=True):
+            weights = sum(array.size for name, array in layer.items() if is_weight(name))
+            total += weights * math.prod(gives[:-1])
+        return total
+
+    def every_layer(self) -> Iterator[Layer]:
+        """Yield the layers and all that they are made of."""
+        return every(self.layers)
+
     def describe(self) -> list[dict[str, Any]]:
         """Return the layers as plain data, for model files; ``from_description`` reads it."""
-        return [
-            {"layer": type(layer).__name__, **dataclasses.asdict(layer)}  # type: ignore[call-overload]
-            for layer in self.layers
-        ]
+        return [describe(layer) for layer in self.layers]
 
     @classmethod
     def from_description(
@@ -217,7 +234,7 @@ class Network:
         The schema is closed: a layer or a field that is not known, or of another type, is a
         ``ValueError``. Nothing is imported by name.
         """
-        return cls(*(_layer_from(entry) for entry in layers), shape=shape)
+        return cls(*(layer_from(entry) for entry in layers), shape=shape)
 
     def _input_shape(self, shape: Shape | None) -> Shape:
         known = self.shape if self.shape is not None else shape
@@ -235,6 +252,21 @@ class Network:
         for layer in self.layers:
             shapes.append(layer.init(None, shapes[-1])[2])
         return shapes
+
+
+def images_at_once(network: Network, shape: Shape | None = None) -> int | None:
+    """Return how many images a CPU should work on together; None where nothing convolves.
+
+    Convolution unfolds an image into patches, as many numbers as the kernel has pixels for each
+    one: those of a few images stay in the cache, those of a whole batch would fill the memory.
+
+    >>> images_at_once(Network(Conv(20, 5), shape=(28, 28, 1)))
+    64
+    """
+    if not any(isinstance(layer, Conv) for layer in network.every_layer()):
+        return None
+    pixels = math.prod((network.shape or shape or (1,))[:2])
+    return max(1, min(MOST_AT_ONCE, PIXELS_AT_ONCE // pixels))
 
 
 def _dense_layers(
@@ -267,37 +299,17 @@ def _checked_shape(shape: Any) -> Shape:
     return tuple(positive("every size in shape", size) for size in shape)
 
 
-def _checked(layer: Any) -> Layer:
-    if type(layer) not in LAYERS.values():
-        raise ValueError(
-            f"a layer must be one of {', '.join(LAYERS)}; got {layer!r}. Give either layers, or "
-            "one list of sizes such as [784, 30, 10]."
-        )
-    return cast(Layer, layer)
-
-
 def _name(layer: Layer) -> str:
     if isinstance(layer, Activation):
         return f"Activation {layer.name}"
     if isinstance(layer, Dropout):
         return f"Dropout {layer.rate:g}"
+    if isinstance(layer, Conv):
+        return f"Conv {_times(layer.kernel)}"
+    if isinstance(layer, (MaxPool, AvgPool)):
+        return f"{type(layer).__name__} {_times(layer.window)}"
     return type(layer).__name__
 
 
-def _layer_from(entry: Any) -> Layer:
-    if not isinstance(entry, Mapping):
-        raise ValueError(f"a layer must be described by its fields, got {entry!r}.")
-    kind = choose("layer", entry.get("layer", "nothing"), LAYERS)
-    fields: dict[str, Any] = {field.name: field.type for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    given = {name: value for name, value in entry.items() if name != "layer"}
-    if set(given) != set(fields):
-        raise ValueError(
-            f"layer {kind.__name__} expects the fields {sorted(fields)}, got {sorted(given)}."
-        )
-    for name, value in given.items():
-        if type(value) is not fields[name]:
-            raise ValueError(
-                f"{name} of layer {kind.__name__} must be of type {fields[name].__name__}, "
-                f"got {value!r}."
-            )
-    return kind(**given)
+def _times(pair: Any) -> str:
+    return " x ".join(str(number) for number in pair)

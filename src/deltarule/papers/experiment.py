@@ -3,14 +3,32 @@
 Accuracies here are percentages, as the sources print them.
 """
 
+import hashlib
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from deltarule import Callback, Dataset, Model, Network, Recipe, Run, Splits, evaluate, fit
+from deltarule import (
+    Callback,
+    Committee,
+    Dataset,
+    Model,
+    Network,
+    Recipe,
+    Run,
+    Splits,
+    evaluate,
+    fit,
+    train,
+)
+from deltarule.data.views import shifted_copies
+from deltarule.network.layers.contract import is_weight
+from deltarule.runs import CONFIG
 
 Measured = dict[str, Any]
 
@@ -44,6 +62,7 @@ class Experiment:
         watched: the set that is measured, "test" or "validation".
         every_epoch: measure after each epoch; otherwise only after the last.
         training: how many of the training examples are used, from the first; None for all.
+        shifted: train on each image and on its four copies moved by one pixel.
         claimed_detail: more claims, under the names that ``measure`` gives to its figures.
         printed_l2: the l2 in the training cost that the source prints, where it is not the one it
             trains with.
@@ -63,6 +82,7 @@ class Experiment:
     watched: Literal["test", "validation"] = "test"
     every_epoch: bool = True
     training: int | None = None
+    shifted: bool = False
     claimed_detail: Mapping[str, float] = field(default_factory=dict)
     printed_l2: float | None = None
     notes: str = ""
@@ -103,6 +123,7 @@ class Experiment:
             "network": {"layers": self.network.describe(), "shape": self.network.shape},
             "recipe": recipe,
             "training": self.training,
+            "shifted": self.shifted,
             "watched": self.watched,
             "every_epoch": self.every_epoch,
             "report": self.report,
@@ -113,27 +134,28 @@ class Experiment:
         """Return the seeds of ``count`` runs."""
         return list(range(count))
 
-    def measure(self, splits: Splits, seed: int, callbacks: Sequence[Callback] = ()) -> Measured:
+    def measure(
+        self,
+        splits: Splits,
+        seed: int,
+        callbacks: Sequence[Callback] = (),
+        folder: Path | None = None,
+    ) -> Measured:
         """Train once and return what came out.
 
         Keys: seed, accuracy (the one to hold against the claim), epochs, seconds (of training);
         train_accuracy, train_cost (of the trained model, penalty included); and if every epoch
         was measured first, best, best_epoch and final (accuracies on the watched set).
 
+        With ``folder`` the run is kept there, and goes on from its last checkpoint if there is one.
         Raises ``KeyboardInterrupt`` if a callback stopped the run: half a run is no result.
         """
-        training = splits.train if self.training is None else splits.train.take(self.training)
-        watched: Dataset = getattr(splits, self.watched)
-        recipe = replace(self.recipe, seed=seed)
-        # ``validation`` is what fit measures between epochs and never learns from.
-        validation = watched if self.every_epoch else None
-        run = fit(self.network, training, validation, recipe, callbacks=callbacks)
-        if run.stopped == "interrupted":
-            raise KeyboardInterrupt
+        run = self.run(splits, seed, callbacks, folder)
         figures = _epochs(run) if self.every_epoch else {}
+        watched: Dataset = getattr(splits, self.watched)
         asked = splits.test if self.report == "test" else watched
         if self.report == "test" or not self.every_epoch:
-            figures["accuracy"] = _percent(evaluate(run.model, asked, recipe.cost).accuracy)
+            figures["accuracy"] = _percent(evaluate(run.model, asked, self.recipe.cost).accuracy)
         else:
             figures["accuracy"] = figures[self.report]
         return {
@@ -141,8 +163,34 @@ class Experiment:
             "epochs": len(run.history),
             "seconds": round(sum(record["seconds"] for record in run.history), 2),
             **figures,
-            **self._on_training(run.model, training),
+            **self._on_training(run.model, self._training(splits)),
         }
+
+    def run(
+        self,
+        splits: Splits,
+        seed: int,
+        callbacks: Sequence[Callback] = (),
+        folder: Path | None = None,
+    ) -> Run:
+        """Train once; see ``measure``."""
+        training, recipe = self._training(splits), replace(self.recipe, seed=seed)
+        # ``validation`` is what fit measures between epochs and never learns from.
+        validation = getattr(splits, self.watched) if self.every_epoch else None
+        if folder is None:
+            run = fit(self.network, training, validation, recipe, callbacks=callbacks)
+        else:
+            run = train(
+                self.network, training, validation, recipe, folder, source=self.name,
+                resume=(folder / CONFIG).exists(), callbacks=callbacks,
+            )  # fmt: skip
+        if run.stopped == "interrupted":
+            raise KeyboardInterrupt
+        return run
+
+    def _training(self, splits: Splits) -> Dataset:
+        training = splits.train if self.training is None else splits.train.take(self.training)
+        return shifted_copies(training) if self.shifted else training
 
     def _on_training(self, model: Model, training: Dataset) -> Measured:
         result = evaluate(model, training, self.recipe.cost)
@@ -191,7 +239,13 @@ class Baseline:
         """Return a single seed, which nobody reads."""
         return [0]
 
-    def measure(self, splits: Splits, seed: int, callbacks: Sequence[Callback] = ()) -> Measured:
+    def measure(
+        self,
+        splits: Splits,
+        seed: int,
+        callbacks: Sequence[Callback] = (),
+        folder: Path | None = None,
+    ) -> Measured:
         """Work it out; keys: seed, accuracy, seconds."""
         before = time.monotonic()
         accuracy = _percent(self.accuracy(splits))
@@ -200,12 +254,96 @@ class Baseline:
 
 
 @dataclass(frozen=True)
+class Vote:
+    """A published accuracy of several networks of one experiment that vote.
+
+    Args:
+        of: the experiment whose runs vote; it stands before this one in its study.
+        members: how many, of the seeds 0, 1, ...
+
+    The others are those of ``Experiment``.
+    """
+
+    name: str
+    title: str
+    source: str
+    claimed: float
+    of: Experiment
+    members: int = 5
+    claimed_detail: Mapping[str, float] = field(default_factory=dict)
+    notes: str = ""
+    opt_in: bool = False
+
+    @property
+    def protocol(self) -> str:
+        """How the reported accuracy is measured, in a sentence."""
+        return (
+            "Each member is as chosen on the validation set; the test set is asked once, for the "
+            "vote of all."
+        )
+
+    @property
+    def measures(self) -> str:
+        """The same in a few words, for a table."""
+        return f"test, vote of {self.members}"
+
+    def setup(self) -> dict[str, Any]:
+        """Return all that decides the outcome but the data, as plain data."""
+        return {"members": self.members, "of": self.of.setup()}
+
+    def seeds(self, count: int) -> list[int]:
+        """Return a single seed: that of the first member."""
+        return [0]
+
+    def measure(
+        self,
+        splits: Splits,
+        seed: int,
+        callbacks: Sequence[Callback] = (),
+        folder: Path | None = None,
+    ) -> Measured:
+        """Train the members that are not there yet, and let them vote.
+
+        Keys: seed, accuracy, mean (of all outputs, not of votes), members (the accuracy of each),
+        disagreement, seconds (of training, all members together). ``folder`` is the first
+        member's; the others stand beside it (``run_folder``).
+        """
+        seeds = range(seed, seed + self.members)
+        folders = [folder and run_folder(folder.parent, self.of, each) for each in seeds]
+        runs = [
+            self.of.run(splits, each, callbacks, home)
+            for each, home in zip(seeds, folders, strict=True)
+        ]
+        test, models = splits.test, tuple(run.model for run in runs)
+        vote, mean = Committee(models, combine="vote"), Committee(models)
+        seconds = sum(record["seconds"] for run in runs for record in run.history)
+        return {
+            "seed": seed,
+            "accuracy": _percent(evaluate(vote, test).accuracy),
+            "mean": _percent(evaluate(mean, test).accuracy),
+            "members": [_percent(evaluate(model, test).accuracy) for model in models],
+            "disagreement": _percent(vote.disagreement(test.x)),
+            "seconds": round(seconds, 2),
+        }
+
+
+Either = Experiment | Baseline | Vote
+
+
+def run_folder(home: Path, experiment: Either, seed: int) -> Path:
+    """Return the folder in ``home`` of a run: another setup never goes on from it."""
+    source = experiment.of if isinstance(experiment, Vote) else experiment
+    setup = hashlib.sha256(json.dumps(source.setup(), sort_keys=True).encode()).hexdigest()
+    return home / f"{source.name}-{setup[:8]}-seed{seed}"
+
+
+@dataclass(frozen=True)
 class Study:
     """The experiments of one source, in its order, on one set of data."""
 
     name: str
     citation: str
-    experiments: tuple[Experiment | Baseline, ...]
+    experiments: tuple[Either, ...]
     data: str = "mnist"
 
 
@@ -226,5 +364,5 @@ def _percent(share: float) -> float:
 
 
 def _sum_of_squared_weights(model: Model) -> float:
-    weights = [layer["w"] for layer in model.params if "w" in layer]
+    weights = [a for layer in model.params for name, a in layer.items() if is_weight(name)]
     return float(sum(np.square(w, dtype=np.float64).sum() for w in weights))

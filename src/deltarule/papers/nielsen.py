@@ -5,7 +5,7 @@ rate and lambda/n is l2, n being the number of training examples in use. Weights
 ("large") or N(0, 1/n_in), biases from N(0, 1). Where the book prints one accuracy without an epoch
 it is taken for the best epoch's, as in those of its listings that show every epoch.
 
-Read ``experiment.py`` first; the convolutional networks of chapter 6 are not here.
+Read ``experiment.py`` first; the convolutional networks of chapter 6 are in ``chapter6.py``.
 """
 
 import numpy as np

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from deltarule.errors import DataError
-from deltarule.papers.experiment import Baseline, Experiment, Measured, Study
+from deltarule.learning import Recipe
+from deltarule.papers.experiment import Either, Measured, Study
 from deltarule.storage import explained, write_atomically
 
 Result = dict[str, Any]
@@ -18,9 +19,7 @@ Result = dict[str, Any]
 RESULTS = Path("papers/results")  # in the checkout, where results are published with the code
 
 
-def document(
-    study: Study, experiment: Experiment | Baseline, measured: Sequence[Measured]
-) -> Result:
+def document(study: Study, experiment: Either, measured: Sequence[Measured]) -> Result:
     """Return the result of ``experiment`` as plain data; accuracies in %, seconds of training.
 
     sd is that of a sample (n - 1), None for a single run.
@@ -40,7 +39,7 @@ def document(
     }
 
 
-def claim(study: Study, experiment: Experiment | Baseline) -> Result:
+def claim(study: Study, experiment: Either) -> Result:
     """Return the part of a result that stands before anything is run."""
     return {
         "name": experiment.name,
@@ -75,9 +74,7 @@ def store(folder: Path, result: Result) -> Path:
     return path
 
 
-def stored(
-    folder: Path, study: Study, experiment: Experiment | Baseline, seeds: int
-) -> Result | None:
+def stored(folder: Path, study: Study, experiment: Either, seeds: int) -> Result | None:
     """Return the result in ``folder`` if it is of this setup and of at least so many seeds.
 
     Its claim is the one that ``experiment`` makes now. Raises ``DataError`` if the file is damaged.
@@ -86,7 +83,9 @@ def stored(
     if not path.exists():
         return None
     result = read(path)
-    same = result["setup"] == _plain(experiment.setup()) and result["data"] == study.data
+    same = (
+        _completed(result["setup"]) == _plain(experiment.setup()) and result["data"] == study.data
+    )
     enough = len(result["seeds"]) >= len(experiment.seeds(seeds))
     return {**result, **claim(study, experiment)} if same and enough else None
 
@@ -112,6 +111,15 @@ def of_study(folder: Path, study: Study) -> list[Result]:
     """Return the results in ``folder`` that belong to ``study``, in its order."""
     paths = [folder / f"{experiment.name}.json" for experiment in study.experiments]
     return [read(path) for path in paths if path.exists()]
+
+
+def _completed(setup: dict[str, Any]) -> dict[str, Any]:
+    """Return ``setup`` with what was not yet there to choose when it was stored."""
+    if "recipe" not in setup:
+        return setup
+    recipe = {**Recipe().describe(), **setup["recipe"]}
+    del recipe["seed"]
+    return _plain({"shifted": False, **setup, "recipe": recipe})  # type: ignore[no-any-return]
 
 
 _KEYS = ("name", "data", "title", "source", "claimed", "measures", "setup", "seeds", "reached",

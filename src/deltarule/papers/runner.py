@@ -12,9 +12,7 @@ from pathlib import Path
 from deltarule import Callback, Run, Splits, data
 from deltarule.choices import choose
 from deltarule.papers import results
-from deltarule.papers.experiment import Baseline, Experiment, Measured, Study
-
-Either = Experiment | Baseline
+from deltarule.papers.experiment import Either, Measured, Study, Vote, run_folder
 
 
 class Watcher:
@@ -45,6 +43,7 @@ def reproduce(
         study: one of ``STUDIES``.
         folder: where results are kept. An experiment is not run again while its result there is
             of the same setup and of at least as many seeds, so a study goes on where it stopped.
+            Each run has a folder in ``folder/runs`` and goes on from its last checkpoint.
         seeds: how many seeds, from 0.
         jobs: how many runs at a time.
         only: names of experiments; without any, all but those that are opt-in.
@@ -67,11 +66,18 @@ def reproduce(
     stop, lock = threading.Event(), threading.Lock()
     with ThreadPoolExecutor(jobs) as pool:
         try:
-            links = [_Link(each, watcher, lock, stop) for each in missing]
-            pending = _submit(pool, study, links, seeds)
+            splits = data.load(study.data) if missing else None
+            links = {each.name: _Link(each, watcher, lock, stop, folder) for each in missing}
+            # a vote waits for those who vote: their runs are done before it is reached below
+            votes = {each.name for each in missing if isinstance(each, Vote)}
+            pending = {
+                name: links[name].submit(pool, splits, seeds) for name in links if name not in votes
+            }
             for each in wanted:
                 result = found[each.name]
                 if result is None:
+                    if each.name in votes:
+                        pending[each.name] = links[each.name].submit(pool, splits, seeds)
                     measured = [future.result() for future in pending[each.name]]
                     result = results.document(study, each, measured)
                 results.store(folder, result)
@@ -98,9 +104,15 @@ class _Link(Callback):
     every_epoch = False
 
     def __init__(
-        self, experiment: Either, watcher: Watcher, lock: threading.Lock, stop: threading.Event
+        self,
+        experiment: Either,
+        watcher: Watcher,
+        lock: threading.Lock,
+        stop: threading.Event,
+        folder: Path,
     ) -> None:
         self.experiment, self.watcher, self.lock, self.stop = experiment, watcher, lock, stop
+        self.runs = folder / "runs"
 
     def advanced(self, run: Run) -> None:
         if self.stop.is_set():
@@ -108,23 +120,16 @@ class _Link(Callback):
         with self.lock:
             self.watcher.advanced(self.experiment, run)
 
+    def submit(
+        self, pool: ThreadPoolExecutor, splits: Splits | None, seeds: int
+    ) -> list[Future[Measured]]:
+        """Put the runs of the experiment in the queue; return what will come of them."""
+        assert splits is not None
+        return [pool.submit(self.measure, splits, seed) for seed in self.experiment.seeds(seeds)]
+
     def measure(self, splits: Splits, seed: int) -> Measured:
-        measured = self.experiment.measure(splits, seed, [self])
+        folder = run_folder(self.runs, self.experiment, seed)
+        measured = self.experiment.measure(splits, seed, [self], folder)
         with self.lock:
             self.watcher.measured(self.experiment, measured)
         return measured
-
-
-def _submit(
-    pool: ThreadPoolExecutor, study: Study, links: Sequence[_Link], seeds: int
-) -> dict[str, list[Future[Measured]]]:
-    """Put every run in the queue; return what will come of each experiment, by its name."""
-    if not links:
-        return {}
-    splits = data.load(study.data)
-    return {
-        link.experiment.name: [
-            pool.submit(link.measure, splits, seed) for seed in link.experiment.seeds(seeds)
-        ]
-        for link in links
-    }

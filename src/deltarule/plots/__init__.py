@@ -8,6 +8,7 @@ without a display. matplotlib is an extra, imported when the first Axes is made.
 from deltarule.plots.canvas import save
 from deltarule.plots.comparisons import bars, comparison
 from deltarule.plots.curves import accuracies, costs, learning_curves
+from deltarule.plots.examples import examples
 from deltarule.plots.networks import confusion, mistakes, weights
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "comparison",
     "confusion",
     "costs",
+    "examples",
     "learning_curves",
     "mistakes",
     "save",

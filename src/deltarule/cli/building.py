@@ -1,0 +1,132 @@
+"""The network, the recipe and the committee that the options of ``deltarule train`` ask for."""
+
+import inspect
+import os
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, NamedTuple
+
+from deltarule.choices import choose
+from deltarule.data import Dataset
+from deltarule.data.augment import augmentation
+from deltarule.learning import Recipe
+from deltarule.network import Network
+from deltarule.network.architectures import ARCHITECTURES
+
+HIDDEN = 100  # units of the hidden layer where --network is not given
+
+RECIPE = {field.name for field in fields(Recipe)}
+SIZES_ONLY = ("activation", "output", "init", "dropout")
+COMMITTEE = ("views", "combine")
+OPTIONS = RECIPE | {"network", "source", "validation", "committee", *SIZES_ONLY, *COMMITTEE}
+
+
+class Members(NamedTuple):
+    """The members of a committee: how many, what each is shown, how they answer together."""
+
+    members: int
+    views: tuple[str, ...]
+    combine: str
+
+
+def network_of(options: Mapping[str, Any], data: Dataset) -> Network:
+    """Return the network: sizes, or an architecture with a name, fitted to ``data``."""
+    inputs, classes = data.x[0].size, len(data.classes)
+    wanted = options["network"]
+    if wanted is not None and not wanted.replace(",", "").replace(" ", "").isdigit():
+        return _named(wanted, data)
+    sizes = [int(part) for part in wanted.split(",") if part] if wanted else []
+    network = Network(
+        sizes or [inputs, HIDDEN, classes],
+        activation=options["activation"],
+        output=options["output"],
+        weight_init=options["init"],
+        dropout=options["dropout"],
+    )
+    _check_memory(network, data)
+    return network
+
+
+def is_named(network: str | None) -> bool:
+    """Say whether ``--network`` names an architecture."""
+    return network is not None and network.replace("-", "_") in ARCHITECTURES
+
+
+def _named(name: str, data: Dataset) -> Network:
+    if not is_named(name):
+        sizes = f"{data.x[0].size},100,{len(data.classes)}"
+        try:
+            choose("--network", name, ARCHITECTURES)
+        except ValueError as error:
+            raise ValueError(f"{str(error)[:-1]}; or give sizes such as {sizes}.") from None
+    build = ARCHITECTURES[name.replace("-", "_")]
+    shape: tuple[int, ...] = data.shape if len(data.shape) == 3 else (*data.shape, 1)
+    if len(inspect.signature(build).parameters["shape"].default) == 1:
+        shape = (data.x[0].size,)
+    try:
+        network = build(classes=len(data.classes), shape=shape)
+        network.output_shape()
+    except ValueError as error:
+        raise ValueError(f"--network {name} cannot take these data: {error}") from None
+    _check_memory(network, data)
+    return network
+
+
+def _check_memory(network: Network, data: Dataset) -> None:
+    # Weights are drawn in 8 bytes each and learn in 4, with a gradient of 4.
+    if 16 * network.count(data.shape) > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"):
+        raise MemoryError
+
+
+def recipe_of(options: Mapping[str, Any]) -> Recipe:
+    """Return the recipe."""
+    chosen = {name: value for name, value in options.items() if name in RECIPE}
+    text = options["augment"]
+    return Recipe(
+        **chosen
+        | {
+            "class_weight": _class_weight(options["class_weight"]),
+            "augment": None if text is None else augmentation(text),
+        }
+    )
+
+
+def members_of(options: Mapping[str, Any]) -> Members | None:
+    """Return the committee that is asked for, or None for a single network."""
+    members = options["committee"]
+    if members is None:
+        return None
+    views = [name.strip() for name in options["views"].split(",")]
+    if members < 1:
+        raise ValueError(f"--committee must be a number of networks of at least 1, got {members}.")
+    if len(views) > members:
+        raise ValueError(
+            f"--views names {len(views)} views, but --committee has {members} members; give at "
+            "most one a member: fewer are dealt out in turn."
+        )
+    dealt = tuple(views[i % len(views)] for i in range(members))
+    return Members(members, dealt, options["combine"])
+
+
+def validation_of(text: str | None) -> int | float | None:
+    """Return how many examples to hold out, or which share."""
+    if text is None:
+        return None
+    try:
+        return float(text) if "." in text else int(text)
+    except ValueError:
+        raise ValueError(
+            f"--validation must be a number of examples or a share such as 0.1, got {text!r}."
+        ) from None
+
+
+def _class_weight(text: str | None) -> str | tuple[float, ...] | None:
+    if text is None or text == "balanced":
+        return text
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(
+            "--class-weight must be balanced, or one number a class separated by commas; "
+            f"got {text!r}."
+        ) from None

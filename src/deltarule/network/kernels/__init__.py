@@ -1,0 +1,30 @@
+"""How products, convolutions and pooling are worked out: one function each, fast on each backend.
+
+Layers say what is computed and call ``product``, ``convolve``, ``max_pool`` and ``avg_pool``.
+*How* is a ``Kernels`` value, read while a program is traced: whoever compiles says
+``with using(kernels): ...``; where nobody does, ``usual()`` holds.
+
+    convolution  "patches"   one matrix product of unfolded images: for CPUs, where the compiler's
+                             own convolution is many times slower
+                 "native"    the backend's convolution and pooling: for GPUs
+    product      "plain"     operands and sums as they come
+                 "bfloat16"  operands rounded to bfloat16, sums in float32: for matrix units
+
+The figures behind each choice are in ``docs/decisions/0008-convolution-on-a-cpu.md``.
+"""
+
+from deltarule.network.kernels.choice import Kernels, current, using, usual
+from deltarule.network.kernels.convolution import convolve
+from deltarule.network.kernels.pooling import avg_pool, max_pool
+from deltarule.network.kernels.products import product
+
+__all__ = [
+    "Kernels",
+    "avg_pool",
+    "convolve",
+    "current",
+    "max_pool",
+    "product",
+    "using",
+    "usual",
+]

@@ -135,8 +135,8 @@ def test_networks_recipes_and_views_may_differ(tmp_path: Path) -> None:
 
 def test_it_reads_digits_better_than_its_members(tmp_path: Path) -> None:
     digits = data.load("digits")
-    network = Network([64, 20, 10], output="softmax")
-    recipe = Recipe(epochs=12, learning_rate=0.3)
+    network = Network([64, 10, 10], activation="tanh", output="softmax")
+    recipe = Recipe(epochs=15, learning_rate=0.5, seed=11)
     run = train_committee(network, digits.train, None, recipe, tmp_path, members=5)
     assert run.committee is not None
     result = evaluate(run.committee, digits.test)

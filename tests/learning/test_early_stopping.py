@@ -10,7 +10,6 @@ from fits import BATCH, NETWORK, blobs, weights
 
 from deltarule.data import Dataset
 from deltarule.learning import Callback, EarlyStopping, Recipe, fit
-from deltarule.learning.callbacks import Best
 from deltarule.learning.examples import cut
 from deltarule.network import Activation, Dense, Network
 

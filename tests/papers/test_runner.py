@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_study import BASELINE, STUDY, experiment
+from tiny_study import BASELINE, STUDY, VOTE, best_on_validation, experiment
 
-from deltarule import Recipe, Run, Splits
+from deltarule import Committee, Recipe, Run, Splits, data, evaluate, load_model, train
 from deltarule.errors import DataError
 from deltarule.papers import Baseline, Experiment, Study, Watcher, reproduce
 from deltarule.papers.results import document, is_reached, of_study, stored
@@ -107,6 +107,64 @@ def test_a_corrected_claim_needs_no_run(tmp_path: Path) -> None:
     assert of_study(tmp_path, other) == [after]
 
 
+def test_a_run_goes_on_from_its_last_checkpoint(tmp_path: Path, monkeypatch: Any) -> None:
+    """A kill costs what came after the last checkpoint, and the result is the same."""
+    each = best_on_validation()
+    study = dataclasses.replace(STUDY, experiments=(each,))
+    (whole,), _ = run(tmp_path / "whole", study, seeds=1)
+
+    class Kill(Log):
+        def advanced(self, experiment: Experiment | Baseline, run: Run) -> None:
+            super().advanced(experiment, run)
+            if run.state.epoch == 2:
+                raise RuntimeError("killed")
+
+    monkeypatch.setitem(train.__kwdefaults__, "every_epochs", 1)
+    with pytest.raises(RuntimeError, match="killed"):
+        list(reproduce(study, tmp_path / "cut", seeds=1, watcher=Kill()))
+    (folder,) = (tmp_path / "cut" / "runs").iterdir()
+    assert list(folder.glob("checkpoint-*"))
+    (resumed,), log = run(tmp_path / "cut", study, seeds=1)
+    assert timeless(resumed) == timeless(whole)
+    assert min(log.epochs) >= 1  # it did not begin again
+
+
+def test_a_vote_takes_the_networks_of_its_experiment(tmp_path: Path) -> None:
+    study = dataclasses.replace(STUDY, experiments=(VOTE.of, VOTE))
+    (of, vote), log = run(tmp_path, study, seeds=2)
+    (measured,) = vote["reached"]
+    assert measured["members"][:2] == [each["accuracy"] for each in of["reached"]]
+    assert len(measured["members"]) == VOTE.members == 3
+    assert log.runs[-1] == (VOTE.name, 0)
+    assert sorted(path.name[-5:] for path in (tmp_path / "runs").iterdir()) == [
+        "seed0", "seed1", "seed2",
+    ]  # fmt: skip
+    models = [load_model(path / "model.safetensors") for path in (tmp_path / "runs").iterdir()]
+    test = data.load("digits").test
+    together = evaluate(Committee(tuple(models), combine="vote"), test)
+    assert measured["accuracy"] == round(100 * together.accuracy, 4)
+    assert "test set is asked once" in vote["protocol"]
+    (again,), _ = run(tmp_path / "alone", dataclasses.replace(study, experiments=(VOTE,)))
+    assert timeless(again) == timeless(vote)
+
+
+def test_shifted_training_sees_five_images_for_one(tmp_path: Path) -> None:
+    plain, shifted = (
+        run(tmp_path, dataclasses.replace(STUDY, experiments=(each,)), seeds=1)[0][0]
+        for each in (experiment(), experiment("tiny-shifted", shifted=True))
+    )
+    assert plain["reached"][0]["accuracy"] != shifted["reached"][0]["accuracy"]
+    assert shifted["setup"]["shifted"] is True
+
+
+def test_a_result_from_before_there_was_augmentation_is_still_one(tmp_path: Path) -> None:
+    ((result,), _), each = run(tmp_path, only=["tiny-final"]), experiment()
+    del result["setup"]["shifted"], result["setup"]["recipe"]["augment"]
+    del result["setup"]["recipe"]["average"]
+    (tmp_path / "tiny-final.json").write_text(json.dumps(result))
+    assert stored(tmp_path, STUDY, each, 2) is not None
+
+
 def test_opt_in_experiments_run_only_by_name(tmp_path: Path) -> None:
     (result,), _ = run(tmp_path, only=["tiny-opt-in"], seeds=1)
     assert result["name"] == "tiny-opt-in"
@@ -127,12 +185,12 @@ def test_ctrl_c_keeps_what_is_finished_and_stops_the_rest(tmp_path: Path) -> Non
 
     with pytest.raises(KeyboardInterrupt):
         list(reproduce(study, tmp_path, seeds=2, watcher=Interrupt()))
-    assert not list(tmp_path.iterdir())  # the interrupted run is no result
+    assert not list(tmp_path.glob("*.json"))  # the interrupted run is no result
 
     waiting = reproduce(study, tmp_path, seeds=2)
     assert next(waiting)["name"] == "tiny-final"
     waiting.close()  # hangs here for days if the endless runs are not told to stop
-    assert [path.name for path in tmp_path.iterdir()] == ["tiny-final.json"]
+    assert [path.name for path in tmp_path.glob("*.json")] == ["tiny-final.json"]
     assert not asked, "what waited in the queue must not begin"
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from deltarule import Network, Recipe, Splits
-from deltarule.papers import Baseline, Experiment, Study
+from deltarule.papers import Baseline, Experiment, Study, Vote
 
 
 def experiment(name: str = "tiny-final", **changes: Any) -> Experiment:
@@ -35,6 +35,14 @@ BASELINE = Baseline(
     claimed=10.0,
     accuracy=most_frequent,
     method="always three",
+)
+VOTE = Vote(
+    name="tiny-vote",
+    title="three of them",
+    source="page 3",
+    claimed=90.0,
+    of=best_on_validation(),
+    members=3,
 )
 HIDDEN = experiment("tiny-opt-in", opt_in=True)
 

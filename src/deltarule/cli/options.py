@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from deltarule.data import Dataset
     from deltarule.committee import Committee
+    from deltarule.data import Dataset
     from deltarule.network import Model
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]

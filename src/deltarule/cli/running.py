@@ -143,9 +143,8 @@ def _folder(request: Request, source: str) -> tuple[Path, bool]:
 
 def _discard_unused(folder: Path) -> None:
     """Remove a new folder in which nothing was learned: the request itself was wrong."""
-    history = folder / HISTORY
-    learned = history.exists() and history.stat().st_size > 0
-    if not learned and not any(folder.glob("checkpoint-*")):
+    learned = any(history.stat().st_size for history in folder.rglob(HISTORY))
+    if not learned and not any(folder.rglob("checkpoint-*")):
         shutil.rmtree(folder, ignore_errors=True)
 
 

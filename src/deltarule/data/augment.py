@@ -160,7 +160,7 @@ def elastic_field(
 
     Noise U(-1, 1) smoothed by a Gaussian of ``sigma`` pixels, times ``alpha``: F = alpha K U K'.
     Its root mean square is alpha / (sqrt(12 pi) sigma) away from the border (from sigma = 1 on)
-    and half that in a corner, because beyond the border there is no noise.
+    and about half that in a corner, because beyond the border there is no noise.
     (Simard et al. 2003, section 2.)
     """
     h, w = size

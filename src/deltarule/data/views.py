@@ -103,7 +103,7 @@ def _on_images(change: View, x: Images) -> Images:
     parts = []
     for first in range(0, len(x), AT_ONCE):
         part = x[first : first + AT_ONCE]
-        changed = change(part.reshape(part.shape[:3]).astype(np.float32))
+        changed = change(part.reshape(part.shape[:3]).astype(np.result_type(x, np.float32)))
         changed = np.rint(changed) if x.dtype.kind in "ui" else changed
         parts.append(changed.astype(x.dtype).reshape(*changed.shape, *x.shape[3:]))
     return np.concatenate(parts)

@@ -29,7 +29,8 @@ class Plan:
         epochs_per_call: more than 1 only where a whole epoch is very short.
         steps_per_call: a first guess; it follows what is measured.
         kernels: how convolutions and products are worked out.
-        at_once: the most examples of a batch to work on together; None for all.
+        part: the most examples of a batch to work on together; None for all.
+        at_once: the same where costs are only measured.
         backend: "cpu" or "gpu".
     """
 
@@ -37,6 +38,7 @@ class Plan:
     epochs_per_call: int
     steps_per_call: int
     kernels: Kernels = field(default_factory=kernels.usual)
+    part: int | None = None
     at_once: int | None = None
     backend: str = "cpu"
 
@@ -55,9 +57,9 @@ class Plan:
             "times slower",
             "products: operands of 16 bits, sums of 32; weights stay in 32"
             if self.kernels.product == "bfloat16" else "products: in the precision of the weights",
-            "batch: worked on whole" if self.at_once is None else
-            f"batch: in parts of at most {self.at_once} examples whose gradients are added, so "
-            "that their patches stay in the cache",
+            "batch: worked on whole" if self.part is None else
+            f"batch: in parts of at most {self.part} examples whose gradients are added, so that "
+            "their patches stay in the cache",
             f"calls: {self.epochs_per_call} epochs each" if self.epochs_per_call > 1 else
             f"calls: about {CALL_SECONDS:g} s each, at first {self.steps_per_call:,} of "
             f"{self.steps:,} steps",
@@ -80,7 +82,7 @@ def make_plan(
     to stop early. ``backend`` is JAX's unless given.
 
     >>> plan = make_plan(Network([4, 10, 3]), (4,), 150, 10, backend="cpu")
-    >>> plan.steps, plan.epochs_per_call, plan.at_once
+    >>> plan.steps, plan.epochs_per_call, plan.part
     (15, 32, None)
     """
     backend = backend or jax.default_backend()
@@ -89,11 +91,13 @@ def make_plan(
     operations = 6 * network.multiplications(shape) * batch_size
     seconds_a_step = _STEP_SECONDS + operations / _OPERATIONS_A_SECOND
     short = steps * seconds_a_step * EPOCHS_PER_CALL < CALL_SECONDS / 2
+    at_once = images_at_once(network, shape) if backend == "cpu" else None
     return Plan(
         steps=steps,
         epochs_per_call=1 if every_epoch or not short else EPOCHS_PER_CALL,
         steps_per_call=max(1, min(steps, int(CALL_SECONDS / seconds_a_step))),
         kernels=kernels.usual(precision, backend),
-        at_once=images_at_once(network, shape) if backend == "cpu" else None,
+        part=None if network.mixes_examples or (at_once or batch_size) >= batch_size else at_once,
+        at_once=at_once,
         backend=backend,
     )

@@ -77,8 +77,8 @@ def program_of(
     """Return what the compiled program of a run depends on."""
     return Program(
         network, recipe.cost, recipe.optimizer, recipe.clip is not None, batch_size,
-        network.output_shape(train.shape)[-1], recipe.dtype, plan.kernels, plan.at_once,
-        recipe.augment, recipe.average > 0,
+        network.output_shape(train.shape)[-1], recipe.dtype, plan.kernels, plan.part,
+        plan.at_once, recipe.augment, recipe.average > 0,
     )  # fmt: skip
 
 

@@ -40,8 +40,9 @@ class Program:
     """What a compiled program depends on; two runs with equal programs and shapes share one.
 
     ``precision`` is that of weights and sums; ``kernels`` say how products are worked out.
-    ``at_once`` is the most examples of a batch to work on together, None for all: their gradients
-    are added up. ``average`` says whether a running average of the weights is kept.
+    A batch is worked on in parts of at most ``part`` examples, whose gradients are added up, and
+    costs are measured on at most ``at_once`` examples together; None sets no limit. ``average``
+    says whether a running average of the weights is kept.
     """
 
     network: Network
@@ -52,6 +53,7 @@ class Program:
     outputs: int
     precision: str
     kernels: Kernels = field(default_factory=kernels.usual)
+    part: int | None = None
     at_once: int | None = None
     augment: Augment | None = None
     average: bool = False
@@ -154,7 +156,7 @@ def _gradients(
         return measured[0] / n, measured
 
     gradient = jax.grad(mean_cost, has_aux=True)
-    size = part_size(n, program.at_once)
+    size = part_size(n, program.part)
     if size == n:
         found: tuple[Params, Measured] = gradient(learner.params, learner.state, batch, key)
         return found
@@ -173,17 +175,17 @@ def _gradients(
     return total
 
 
-def part_size(n: int, at_once: int | None) -> int:
-    """Return into parts of which size to cut a batch of ``n``: alike, and at most ``at_once``.
+def part_size(n: int, most: int | None) -> int:
+    """Return into parts of which size to cut a batch of ``n``: alike, and at most ``most``.
 
     Parts less than half as large as allowed would cost more than they save: then ``n``.
 
     >>> part_size(512, 64), part_size(100, 64), part_size(97, 64), part_size(10, None)
     (64, 50, 97, 10)
     """
-    if at_once is None:
+    if most is None:
         return n
-    sizes = range(min(n, at_once), max(at_once // 2, 1) - 1, -1)
+    sizes = range(min(n, most), max(most // 2, 1) - 1, -1)
     return next((size for size in sizes if n % size == 0), n)
 
 

@@ -25,6 +25,7 @@ from deltarule.network.layers.contract import (
 from deltarule.network.layers.convolution import Conv
 from deltarule.network.layers.dense import Activation, Dense, Dropout
 from deltarule.network.layers.description import describe, layer_from
+from deltarule.network.layers.norms import BatchNorm
 from deltarule.network.layers.pooling import AvgPool, MaxPool
 
 Params = tuple[Arrays, ...]
@@ -220,6 +221,11 @@ class Network:
     def every_layer(self) -> Iterator[Layer]:
         """Yield the layers and all that they are made of."""
         return every(self.layers)
+
+    @property
+    def mixes_examples(self) -> bool:
+        """Whether an example's outputs depend on the others of its batch while training."""
+        return any(isinstance(layer, BatchNorm) for layer in self.every_layer())
 
     def describe(self) -> list[dict[str, Any]]:
         """Return the layers as plain data, for model files; ``from_description`` reads it."""

@@ -6,7 +6,7 @@ Everything here could be written outside the library: it trains and measures by 
 """
 
 from deltarule.papers import chapter6, nielsen, talk
-from deltarule.papers.experiment import Baseline, Experiment, Study
+from deltarule.papers.experiment import Baseline, Experiment, Study, Vote
 from deltarule.papers.results import RESULTS
 from deltarule.papers.runner import Watcher, reproduce
 
@@ -14,4 +14,4 @@ STUDIES: dict[str, Study] = {
     study.name: study for study in (talk.STUDY, nielsen.STUDY, chapter6.STUDY)
 }
 
-__all__ = ["RESULTS", "STUDIES", "Baseline", "Experiment", "Study", "Watcher", "reproduce"]
+__all__ = ["RESULTS", "STUDIES", "Baseline", "Experiment", "Study", "Vote", "Watcher", "reproduce"]

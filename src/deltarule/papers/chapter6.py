@@ -35,7 +35,7 @@ def _recipe(learning_rate: float, lmbda: float = 0.0, *, epochs: int = 60, batch
 def _sigmoid(name: str, maps: Sequence[int], claimed: float) -> Experiment:
     layers = "-".join(f"{count}C5-MP2" for count in maps)
     return Experiment(
-        name=f"nielsen-6-{name}",
+        name=f"nielsen-ch6-{name}",
         title=f"{layers}-100-10, sigmoid",
         source="chapter 6",
         network=nielsen_conv(maps=maps),
@@ -50,7 +50,7 @@ def _sigmoid(name: str, maps: Sequence[int], claimed: float) -> Experiment:
 def _relu(name: str, units: Sequence[int], claimed: float, *, shifted: bool = True) -> Experiment:
     dense = "-".join(map(str, units))
     return Experiment(
-        name=f"nielsen-6-{name}",
+        name=f"nielsen-ch6-{name}",
         title=f"20C5-MP2-40C5-MP2-{dense}-10, relu, L2{', shifts' if shifted else ''}",
         source="chapter 6",
         network=nielsen_conv(units=units, activation="relu", weight_init="he_normal"),
@@ -64,7 +64,7 @@ def _relu(name: str, units: Sequence[int], claimed: float, *, shifted: bool = Tr
 
 
 _DROPOUT = Experiment(
-    name="nielsen-6-dropout",
+    name="nielsen-ch6-dropout",
     title="20C5-MP2-40C5-MP2-1000-1000-10, relu, dropout 0.5, shifts",
     source="chapter 6",
     network=nielsen_conv(
@@ -96,7 +96,7 @@ STUDY = Study(
         _relu("shifts-1000-1000", (1000, 1000), 99.47),
         _DROPOUT,
         Vote(
-            name="nielsen-6-vote",
+            name="nielsen-ch6-vote",
             title="vote of five such networks",
             source="chapter 6",
             claimed=99.67,

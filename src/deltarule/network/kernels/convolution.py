@@ -1,4 +1,9 @@
-"""Convolution: as one matrix product of patches, or the backend's own."""
+"""Convolution: as one matrix product of patches, or the backend's own.
+
+Patches are what the kernel sees at each place, a row each; times the weights they give the
+outputs, and the two products of backpropagation are those of any dense layer. What costs time is
+not the arithmetic but the copies, so ``_Blocks`` lets one patch serve several neighbouring outputs.
+"""
 
 from dataclasses import dataclass
 from functools import partial
@@ -9,10 +14,16 @@ import jax.numpy as jnp
 from jax import lax
 
 from deltarule.network.kernels.choice import current
-from deltarule.network.kernels.products import contract, rounded, turned
+from deltarule.network.kernels.products import contract, rounded, settled, turned
 
 Pair = tuple[int, int]
 AXES = ("NHWC", "OHWI", "NHWC")
+
+BLOCKS = (1, 2, 4, 8)  # outputs worked out together
+# What a block costs, in columns of a matrix product (docs/decisions/0008-convolution-on-a-cpu.md)
+LANES = 16  # columns come in vectors
+COPY = 40  # to copy a number into the patches, there and back
+SHORT_RUN = 4  # numbers: a run of this many is copied at half the speed
 
 
 @dataclass(frozen=True)
@@ -93,10 +104,14 @@ _native_rounded.defvjp(_native_forward, _native_backward)
 
 @dataclass(frozen=True)
 class _Blocks:
-    """How the image is cut: each row of the product works out a block of neighbouring outputs.
+    """How images are cut: each row of the product works out a block of neighbouring outputs.
 
-    A block of ``block`` outputs in a row sees ``reach`` columns of the image and starts ``step``
-    columns after the block before it. The weights of its outputs are one kernel, moved along.
+    A block of ``block`` outputs sees ``reach`` columns of the image and starts ``step`` columns
+    after the block on its left; there are ``blocks`` of them in each of ``rows`` rows, enough for
+    ``columns`` outputs. The weights of a block are the kernel and zeros, moved along.
+
+    A wider block multiplies by more zeros, but copies each pixel less often and in longer runs,
+    and gives the product more columns: it pays where channels or filters are few.
     """
 
     block: int
@@ -109,14 +124,22 @@ class _Blocks:
 
     @staticmethod
     def of(x: tuple[int, ...], w: tuple[int, ...], at: _Geometry) -> "_Blocks":
-        """Return the cut for images and weights of these shapes."""
-        (top, left), (height, width) = _reach(w, at), x[1:3]
-        rows = (height + sum(at.padding[0]) - top) // at.stride[0] + 1
-        columns = (width + sum(at.padding[1]) - left) // at.stride[1] + 1
-        block = min(columns, _block(w, at))
-        step = block * at.stride[1]
-        reach = left + step - at.stride[1]
-        return _Blocks(block, -(-columns // block), step, reach, rows, columns, at)
+        """Return the fastest cut for images and weights of these shapes."""
+        down, across = ((w[1 + i] - 1) * at.dilation[i] + 1 for i in (0, 1))
+        rows = (x[1] + sum(at.padding[0]) - down) // at.stride[0] + 1
+        columns = (x[2] + sum(at.padding[1]) - across) // at.stride[1] + 1
+        cuts = []
+        for block in BLOCKS[: 1 + columns.bit_length()]:
+            step = block * at.stride[1]
+            reach = across + step - at.stride[1]
+            cuts.append(_Blocks(block, -(-columns // block), step, reach, rows, columns, at))
+        return min(cuts, key=lambda cut: cut.cost(channels=w[3], filters=w[0]))
+
+    def cost(self, channels: int, filters: int) -> float:
+        """Return the time of a training step in some unit, as a model fitted to measurements."""
+        outputs = -(-self.block * filters // LANES) * LANES
+        copy = COPY * (1 + SHORT_RUN / (self.step * channels))
+        return self.blocks * self.reach * (outputs + copy)
 
     def patches(self, x: jax.Array, kernel_rows: int) -> jax.Array:
         """Return what each block sees: [blocks, kernel rows * reach * channels]."""
@@ -147,24 +170,6 @@ class _Blocks:
         return jnp.stack(moved).reshape(self.block * w.shape[0], -1)
 
 
-def _reach(w: tuple[int, ...], at: _Geometry) -> Pair:
-    return (w[1] - 1) * at.dilation[0] + 1, (w[2] - 1) * at.dilation[1] + 1
-
-
-import os
-
-
-def _block(w: tuple[int, ...], at: _Geometry) -> int:
-    b = os.environ.get("BLOCK")
-    if b:
-        return int(b.split(",")[0 if w[3] == 1 else 1])
-    return 1
-
-
-def _bits(x: jax.Array) -> jax.Array:
-    return lax.bitcast_convert_type(lax.optimization_barrier(rounded(x)), jnp.uint16)
-
-
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _by_patches(x: jax.Array, w: jax.Array, at: _Geometry, half: bool) -> jax.Array:
     return _patches_forward(x, w, at, half)[0]
@@ -172,33 +177,34 @@ def _by_patches(x: jax.Array, w: jax.Array, at: _Geometry, half: bool) -> jax.Ar
 
 def _patches_forward(x: jax.Array, w: jax.Array, at: _Geometry, half: bool) -> Any:
     cut = _Blocks.of(x.shape, w.shape, at)
-    patches = _seen(x, w, cut, half)
-    kernels = cut.weights(rounded(w) if half else w)
+    patches, kernels = _operands(x, w, cut, half)
     y = contract(patches, kernels, 1, 1).astype(x.dtype)
     y = y.reshape(x.shape[0], cut.rows, cut.blocks * cut.block, w.shape[0])
     return y[:, :, : cut.columns], (x, w)
 
 
-def _seen(x: jax.Array, w: jax.Array, cut: _Blocks, half: bool) -> jax.Array:
+def _operands(x: jax.Array, w: jax.Array, cut: _Blocks, half: bool) -> tuple[jax.Array, jax.Array]:
+    """Return patches and weights, both [.., kernel rows * reach * channels]."""
     if not half:
-        return cut.patches(x, w.shape[1])
-    bits = lax.bitcast_convert_type(lax.optimization_barrier(rounded(x)), jnp.uint16)
-    return lax.bitcast_convert_type(cut.patches(bits, w.shape[1]), jnp.bfloat16)
+        return cut.patches(x, w.shape[1]), cut.weights(w)
+    # Copying bfloat16 goes through float32 and is slow; copying the same bits as integers is not.
+    bits = lax.bitcast_convert_type(settled(rounded(x)), jnp.uint16)
+    patches = lax.bitcast_convert_type(cut.patches(bits, w.shape[1]), jnp.bfloat16)
+    return patches, cut.weights(rounded(w))
 
 
 def _patches_backward(at: _Geometry, half: bool, saved: Any, g: jax.Array) -> Any:
     x, w = saved
     cut = _Blocks.of(x.shape, w.shape, at)
-    patches = _seen(x, w, cut, half)
-    kernels = cut.weights(rounded(w) if half else w)
-    g = rounded(g) if half else g
+    patches, kernels = _operands(x, w, cut, half)
+    g = settled(rounded(g)) if half else g
     g = jnp.pad(g, ((0, 0), (0, 0), (0, cut.blocks * cut.block - cut.columns), (0, 0)))
     g = g.reshape(patches.shape[0], -1)
     dw = contract(turned(g), patches, 1, 0) if half else contract(g, patches, 0, 0)
     dp = contract(g, kernels, 1, 0)
     (dx,) = jax.linear_transpose(lambda x: cut.patches(x, w.shape[1]), x)(dp.astype(x.dtype))
     (dw,) = jax.linear_transpose(cut.weights, w)(dw.astype(w.dtype))
-    return dx, dw
+    return settled(dx), dw
 
 
 _by_patches.defvjp(_patches_forward, _patches_backward)

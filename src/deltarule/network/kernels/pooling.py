@@ -1,13 +1,17 @@
 """Pooling: the largest or the mean of the pixels under a window, gradients by hand."""
 
+import math
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+
+from deltarule.network.kernels.choice import current
+from deltarule.network.kernels.products import settled
 
 Pair = tuple[int, int]
 NOWHERE: tuple[Pair, Pair] = ((0, 0), (0, 0))
@@ -21,21 +25,43 @@ class _Window:
     stride: Pair
     padding: tuple[Pair, Pair]
 
-    def pad(self, x: jax.Array, value: float) -> jax.Array:
-        """Return ``x`` with its border."""
-        return jnp.pad(x, ((0, 0), *self.padding, (0, 0)), constant_values=value)
+    @property
+    def tiles(self) -> bool:
+        """Whether windows lie side by side, so that no pixel is in two."""
+        return self.size == self.stride
 
-    def views(self, x: jax.Array) -> list[jax.Array]:
-        """Return for each place in the window the pixels that lie there, in row-major order."""
-        n, height, width, channels = x.shape
-        ends = [
-            (size - window) // stride * stride + 1
-            for size, window, stride in zip((height, width), self.size, self.stride, strict=True)
-        ]
+    @property
+    def native(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[Pair, ...]]:
+        """Return window, stride and padding over all four axes."""
+        return (1, *self.size, 1), (1, *self.stride, 1), ((0, 0), *self.padding, (0, 0))
+
+    def rows(self, height: int) -> int:
+        """Return how many windows there are from top to bottom."""
+        return (height + sum(self.padding[0]) - self.size[0]) // self.stride[0] + 1
+
+    def columns(self, width: int) -> int:
+        """Return how many windows there are from left to right."""
+        return (width + sum(self.padding[1]) - self.size[1]) // self.stride[1] + 1
+
+    def edges(self, height: int, width: int) -> list[tuple[int, int, int]]:
+        """Return what to add around the image so that the windows just cover it."""
+        down = (self.rows(height) - 1) * self.stride[0] + self.size[0]
+        right = (self.columns(width) - 1) * self.stride[1] + self.size[1]
+        (top, _), (left, _) = self.padding
         return [
-            lax.slice(
-                x, (0, i, j, 0), (n, i + ends[0], j + ends[1], channels), (1, *self.stride, 1)
-            )
+            (0, 0, 0),
+            (top, down - height - top, 0),
+            (left, right - width - left, 0),
+            (0, 0, 0),
+        ]
+
+    def views(self, x: jax.Array, outside: float) -> list[jax.Array]:
+        """Return for each place in the window the pixels that lie there, in row-major order."""
+        _, height, width, _ = x.shape
+        x = lax.pad(x, jnp.asarray(outside, x.dtype), self.edges(height, width))
+        last = (self.rows(height) - 1) * self.stride[0], (self.columns(width) - 1) * self.stride[1]
+        return [
+            x[:, i : i + last[0] + 1 : self.stride[0], j : j + last[1] + 1 : self.stride[1]]
             for i in range(self.size[0])
             for j in range(self.size[1])
         ]
@@ -53,37 +79,48 @@ def max_pool(
     >>> max_pool(jnp.arange(16.0).reshape(1, 4, 4, 1), (2, 2), (2, 2))[0, :, :, 0].tolist()
     [[5.0, 7.0], [13.0, 15.0]]
     """
-    return _max_pool(x, _Window(window, stride, padding))
+    at = _Window(window, stride, padding)
+    if current().convolution == "native":
+        return lax.reduce_window(x, jnp.asarray(-jnp.inf, x.dtype), lax.max, *at.native)
+    return _max_pool(x, at, x.shape)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(1,))
-def _max_pool(x: jax.Array, at: _Window) -> jax.Array:
-    return _largest(x, at)[0]
+@partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def _max_pool(x: jax.Array, at: _Window, shape: tuple[int, ...]) -> jax.Array:
+    return reduce(jnp.maximum, at.views(x, -jnp.inf))
 
 
-def _largest(x: jax.Array, at: _Window) -> tuple[jax.Array, jax.Array]:
-    """Return the largest pixels and their places in the window."""
-    first, *others = at.views(at.pad(x, -jnp.inf))
-    most = at.size[0] * at.size[1] - 1
-    place = jnp.zeros(first.shape, jnp.int8 if most <= np.iinfo(np.int8).max else jnp.int32)
-    largest = first
-    for k, view in enumerate(others, 1):
-        larger = (view > largest) | (jnp.isnan(view) & ~jnp.isnan(largest))
-        largest = jnp.where(larger, view, largest)
-        place = jnp.where(larger, jnp.asarray(k, place.dtype), place)
-    return largest, place
+def _max_forward(x: jax.Array, at: _Window, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
+    """Return the largest pixels and, to be saved, the place of each in its window."""
+    views = at.views(x, -jnp.inf)
+    largest = reduce(jnp.maximum, views)
+    kind = jnp.int8 if len(views) <= 128 else jnp.int32
+    place = jnp.full(largest.shape, len(views) - 1, kind)
+    for k in reversed(range(len(views) - 1)):
+        place = jnp.where(views[k] == largest, jnp.asarray(k, kind), place)
+    return largest, settled(place)
 
 
-def _max_forward(x: jax.Array, at: _Window) -> Any:
-    largest, place = _largest(x, at)
-    return largest, (place, x)
+def _max_backward(
+    at: _Window, shape: tuple[int, ...], place: jax.Array, g: jax.Array
+) -> tuple[jax.Array]:
+    if at.tiles:
+        return (settled(_spread(at, shape, place, g)),)
+    shares = [jnp.where(place == k, g, 0) for k in range(math.prod(at.size))]
+    x = jax.ShapeDtypeStruct(shape, g.dtype)
+    (dx,) = jax.linear_transpose(lambda x: at.views(x, 0), x)(shares)
+    return (settled(dx),)
 
 
-def _max_backward(at: _Window, saved: Any, g: jax.Array) -> tuple[jax.Array]:
-    place, x = saved  # of x only the shape
-    shares = [jnp.where(place == k, g, 0) for k in range(at.size[0] * at.size[1])]
-    (dx,) = jax.linear_transpose(lambda x: at.views(at.pad(x, 0)), x)(shares)
-    return (dx,)
+def _spread(at: _Window, shape: tuple[int, ...], place: jax.Array, g: jax.Array) -> jax.Array:
+    """Return ``g`` at the saved places of windows side by side: one pass over the image."""
+    n, height, width, channels = shape
+    places = np.arange(math.prod(at.size), dtype=place.dtype).reshape(at.size[0], 1, at.size[1], 1)
+    tiles = jnp.where(place[:, :, None, :, None] == places, g[:, :, None, :, None], 0)
+    _, rows, _, columns, _, _ = tiles.shape
+    image = tiles.reshape(n, rows * at.size[0], columns * at.size[1], channels)
+    back = [(-before, -after, 0) for before, after, _ in at.edges(height, width)]
+    return lax.pad(image, jnp.zeros((), g.dtype), back)
 
 
 _max_pool.defvjp(_max_forward, _max_backward)
@@ -101,15 +138,18 @@ def avg_pool(
     [[2.5, 4.5], [10.5, 12.5]]
     """
     at = _Window(window, stride, padding)
-    rows, columns = (
-        _pixels(size, *parts)
-        for size, *parts in zip(x.shape[1:3], window, stride, padding, strict=True)
-    )
-    total = sum(at.views(at.pad(x, 0)), start=jnp.zeros((), x.dtype))
-    return total / jnp.asarray(np.outer(rows, columns)[:, :, None], x.dtype)
+    rows = _pixels(x.shape[1], window[0], stride[0], padding[0])
+    columns = _pixels(x.shape[2], window[1], stride[1], padding[1])
+    share = 1 / np.outer(rows, columns)[:, :, None]
+    if current().convolution == "native":
+        total = lax.reduce_window(x, jnp.asarray(0, x.dtype), lax.add, *at.native)
+    else:
+        total = reduce(jnp.add, at.views(x, 0))
+    return total * jnp.asarray(share, x.dtype)
 
 
 def _pixels(size: int, window: int, stride: int, padding: Pair) -> np.ndarray:
     """Return how many pixels of the image each window covers along one axis."""
     inside = np.pad(np.ones(size), padding)
-    return np.lib.stride_tricks.sliding_window_view(inside, window)[::stride].sum(1)
+    covered: np.ndarray = np.lib.stride_tricks.sliding_window_view(inside, window)[::stride].sum(1)
+    return covered

@@ -42,7 +42,26 @@ def turned(a: jax.Array) -> jax.Array:
     float32. The flat shape behind a barrier makes the compiler forget that it ever was one.
     """
     rows, columns = a.shape
-    return lax.optimization_barrier(a.T.reshape(-1)).reshape(columns, rows)
+    return _barrier([a.T.reshape(-1)])[0].reshape(columns, rows)
+
+
+def _barrier(arrays: list[jax.Array]) -> list[jax.Array]:
+    kept: list[jax.Array] = lax.optimization_barrier(arrays)  # type: ignore[no-untyped-call]
+    return kept
+
+
+def settled(x: jax.Array) -> jax.Array:
+    """Return ``x``, worked out once and kept in memory.
+
+    The compiler fuses what is element by element into everything that reads it, and so works it
+    out again for each patch or window that sees it. It never fuses a concatenation.
+    """
+    axis = next((i for i, size in enumerate(x.shape) if size > 1), None)
+    if axis is None:
+        return x
+    halves = jnp.split(x, [x.shape[axis] // 2], axis)
+    # without the barrier the compiler would see that it puts together what was one
+    return lax.concatenate(_barrier(halves), axis)
 
 
 @jax.custom_vjp

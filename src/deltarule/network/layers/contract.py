@@ -77,7 +77,7 @@ def small(name: str, number: Any, *, below: float = math.inf) -> float:
 
 
 def image(layer: str, shape: Shape) -> tuple[int, int, int]:
-    """Return height, width and channels, or raise a ``ValueError`` if ``shape`` has no such axes."""
+    """Return height, width and channels; raise a ``ValueError`` if ``shape`` is no image's."""
     if len(shape) != 3:
         raise ValueError(
             f"{layer} expects inputs with the axes (height, width, channels), got shape {shape}; "

@@ -40,7 +40,8 @@ class Conv:
             input's size over the stride, rounded up; or how many zeros on every side.
         groups: the channels and the filters are cut into so many parts that do not see each other.
         bias: whether there is b; layers that BatchNorm follows need none.
-        weight_init, bias_init: entries of ``initializers.py``; n is kernel area x channels / groups.
+        weight_init, bias_init: entries of ``initializers.py``; n is their inputs, kernel area x
+            channels / groups.
     """
 
     filters: int

@@ -10,8 +10,8 @@ import numpy as np
 from peers import OURS, PEERS
 from task import Workload
 
-MARKERS = "<!-- benchmarks -->", "<!-- /benchmarks -->"
 STARTUP_GOALS = {"deltarule --help": 0.3}  # seconds
+MEMORY_GOAL = 2048  # MiB
 
 
 def summary(workload: Workload, examples: int, seconds: dict[str, list[float]]) -> dict[str, Any]:
@@ -43,8 +43,11 @@ def tables(results: dict[str, Any]) -> str:
         f"{', '.join(f'{name} {number}' for name, number in versions.items())}.",
         _epochs(results["workloads"]),
         _ratios(results["workloads"]),
-        _startup(results["startup"]),
     ]
+    if startup := results.get("startup"):
+        parts.append(_startup(startup))
+    if memory := results.get("memory"):
+        parts.append(_memory(memory, results["workloads"]))
     if results["left_out"]:
         parts.append("Not measured: " + "; ".join(results["left_out"]) + ".")
     return "\n\n".join(parts)
@@ -60,17 +63,23 @@ def _epochs(workloads: dict[str, Any]) -> str:
 
 
 def _ratios(workloads: dict[str, Any]) -> str:
-    rows = []
+    rows, places = [], _places(workloads)
     for name, workload in workloads.items():
         for peer, row in workload["peers"].items():
             if peer == OURS:
                 continue
-            ratio = f"{row['ratio']:.1f} ({row['q1']:.1f} to {row['q3']:.1f})"
+            ratio, q1, q3 = (f"{row[what]:.{places}f}" for what in ("ratio", "q1", "q3"))
             goal = "" if row["goal"] is None else f"{row['goal']:g}"
             reached = _verdict(row["goal"], row["ratio"] >= (row["goal"] or 0))
             us = f"{row['us_per_step']:.1f}"
-            rows.append((name, PEERS[peer].title, us, ratio, goal, reached))
+            rows.append((name, PEERS[peer].title, us, f"{ratio} ({q1} to {q3})", goal, reached))
     return _table(("", "peer", "µs a step", "its time / ours (quartiles)", "goal", ""), rows)
+
+
+def _places(workloads: dict[str, Any]) -> int:
+    """Return how many decimals a ratio is given: as many as the finest goal has."""
+    goals = [row.get("goal") for each in workloads.values() for row in each["peers"].values()]
+    return max([1, *(len(f"{goal:g}".partition(".")[2]) for goal in goals if goal is not None)])
 
 
 def _startup(startup: dict[str, float]) -> str:
@@ -81,6 +90,15 @@ def _startup(startup: dict[str, float]) -> str:
         reached = _verdict(goal, seconds < (goal or 0))
         rows.append((f"`{what}`", f"{seconds:.3f}", under, reached))
     return _table(("start-up", "s", "goal", ""), rows)
+
+
+def _memory(memory: dict[str, float], workloads: dict[str, Any]) -> str:
+    rows = []
+    for name, mib in memory.items():
+        reached = _verdict(MEMORY_GOAL, mib < MEMORY_GOAL)
+        title = workloads[name]["title"]
+        rows.append((name, title, f"{mib:.0f}", f"under {MEMORY_GOAL}", reached))
+    return _table(("", "deltarule, peak memory of the process", "MiB", "goal", ""), rows)
 
 
 def _verdict(goal: float | None, reached: bool) -> str:
@@ -99,10 +117,10 @@ def _table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     )
 
 
-def draw(page: Path, results: dict[str, Any]) -> None:
+def draw(page: Path, results: dict[str, Any], marker: str = "benchmarks") -> None:
     """Replace what stands between the markers of ``page`` by the tables of ``results``."""
     text = page.read_text(encoding="utf-8")
-    start, end = MARKERS
+    start, end = f"<!-- {marker} -->", f"<!-- /{marker} -->"
     if text.count(start) != 1 or text.count(end) != 1:
         raise ValueError(f"{page} must hold the markers {start} and {end} once each.")
     before, rest = text.split(start)

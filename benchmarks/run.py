@@ -13,22 +13,26 @@ import statistics
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from memory import peak_mib
 from peers import OURS, PEERS
 from report import draw, summary, tables
-from task import EXAMPLES, WORKLOADS, Workload
+from task import EXAMPLES, SUITES, Suite, Task, Workload, load_examples
 from workers import Worker, disagreement, interleaved
 
 import deltarule
 
 HERE = Path(__file__).parent
-RESULTS = HERE / "results" / "cpu.json"
+RESULTS = HERE / "results"  # a file a suite
 PAGE = HERE.parent / "docs" / "benchmarks.md"
-CHECKED_STEPS = 100
-TOLERANCE = 1e-4  # of any weight or bias, after CHECKED_STEPS steps in float32
+ROUNDS = 7  # fewer are never stored among RESULTS
+CHECKED_STEPS = 100  # or those of a block
+TOLERANCE = 1e-4  # of any weight or bias, after so many steps in float32
+LEARNED, NEAR = 0.8, 0.05  # shares of the first cost: what may be left of it, how close two end
 LIBRARIES = ("numpy", "jax", "optax", "torch", "scikit-learn", "keras")
 COMMANDS = {
     "deltarule --help": ("-m", "deltarule", "--help"),
@@ -40,17 +44,27 @@ COMMANDS = {
 def main() -> None:
     """Measure, store and print; or draw the stored results into the page."""
     options = _options()
-    if options.draw:
-        draw(PAGE, json.loads(options.out.read_text(encoding="utf-8")))
-        return
-    results = benchmark(options.workloads, options.peers, options.rounds)
-    options.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    print(tables(results))
+    for suite in SUITES:
+        path = (options.out or RESULTS) / f"{suite.name}.json"
+        chosen = [job for job in suite.workloads if job in options.workloads]
+        if options.draw and path.exists():
+            draw(PAGE, json.loads(path.read_text(encoding="utf-8")), suite.marker)
+        if options.draw or not chosen:
+            continue
+        results = benchmark(suite, chosen, options.peers, options.rounds)
+        if options.out or _whole(suite, chosen, options):
+            path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        else:
+            _say("A part, or few rounds: printed, and stored only where --out says.")
+        print(tables(results))
 
 
-def benchmark(workloads: list[Workload], wanted: list[str], rounds: int) -> dict[str, Any]:
+def benchmark(
+    suite: Suite, workloads: list[Workload], wanted: list[str], rounds: int
+) -> dict[str, Any]:
     """Return the results of ``workloads`` for the wanted peers that can run here."""
-    names = [name for name in PEERS if name in {OURS, *wanted}]
+    beside = wanted if suite.peers is None else [peer for peer in wanted if peer in suite.peers]
+    names = [name for name in PEERS if name in {OURS, *beside}]
     missing = {name: why for name in names if (why := PEERS[name].missing())}
     workers = [Worker(name) for name in names if name not in missing]
     left_out = [f"{PEERS[name].title} ({why})" for name, why in missing.items()]
@@ -63,26 +77,34 @@ def benchmark(workloads: list[Workload], wanted: list[str], rounds: int) -> dict
     finally:
         for worker in workers:
             worker.close()
-    return {
+    results = {
         "machine": machine(),
         "versions": versions(),
         "examples": "MNIST" if os.environ.get("DELTARULE_DATA") else "random bytes, as many",
         "rounds": rounds,
         "workloads": measured,
-        "startup": startup(rounds),
-        "left_out": left_out,
     }
+    if suite.startup:
+        results["startup"] = startup(rounds)
+    peaks = {name: peak_mib(name) for name in suite.memory if name in measured}
+    if found := {name: mib for name, mib in peaks.items() if mib is not None}:
+        results["memory"] = found
+    return results | {"left_out": left_out}
 
 
 def measure(job: Workload, workers: list[Worker], rounds: int) -> dict[str, Any]:
     """Check that the peers agree, warm them up, and time them in turns; ours comes first."""
     ours, *others = workers
+    steps = job.our_steps or CHECKED_STEPS
     for worker in others:
         _say(f"{job.name}: {worker.name} must agree")
-        check(ours, worker, PEERS[worker.name].adapted(job))
+        adapted = PEERS[worker.name].adapted(job)
+        check(ours, worker, replace(adapted, precision="float32"), steps)
+        if job.our_steps:
+            check_learning(ours, worker, Task(adapted, load_examples()).take(steps))
     for worker in workers:
         _say(f"{job.name}: {worker.name} warms up")
-        worker.prepare(job, None if worker is ours else job.peer_steps)
+        worker.prepare(job, job.our_steps if worker is ours else job.peer_steps)
     _say(f"{job.name}: {rounds} rounds")
     return summary(job, EXAMPLES, interleaved(workers, rounds))
 
@@ -94,6 +116,33 @@ def check(ours: Worker, worker: Worker, job: Workload, steps: int = CHECKED_STEP
         raise AssertionError(
             f"{worker.name} must reach our weights within {TOLERANCE:g} after {steps} steps of "
             f"{job.name}, but one differs by {difference:.2g}; it does not do the same work."
+        )
+
+
+def check_learning(ours: Worker, worker: Worker, task: Task) -> None:
+    """Raise ``AssertionError`` unless both learn ``task``, in its precision, and about as much.
+
+    Weights in bfloat16 part after a few steps, so it is the costs that must be near.
+    """
+    job, first = task.workload, task.cost(task.first_weights())
+    costs = []
+    for each in (ours, worker):
+        weights = each.learned(job, task.steps)
+        costs.append(task.cost(weights))
+        if not costs[-1] <= LEARNED * first:
+            raise AssertionError(
+                f"{each.name} must lower the cost of {job.name}, {first:.3g}, to {LEARNED:g} of "
+                f"it in {task.steps} steps, but ends at {costs[-1]:.3g}; it does not learn."
+            )
+        exact = each.learned(replace(job, precision="float32"), task.steps)
+        if job.precision != "float32" and disagreement(weights, exact) <= TOLERANCE:
+            raise AssertionError(
+                f"{each.name} must round in {job.name}, but its weights are those of float32."
+            )
+    if abs(costs[0] - costs[1]) > NEAR * first:
+        raise AssertionError(
+            f"{worker.name} must end {job.name} near our cost, {costs[0]:.3g}, but ends at "
+            f"{costs[1]:.3g}; it does not do the same work."
         )
 
 
@@ -137,8 +186,14 @@ def versions() -> dict[str, str]:
     return found
 
 
+def _whole(suite: Suite, chosen: list[Workload], options: argparse.Namespace) -> bool:
+    """Whether a run may take the place of the stored results of ``suite``."""
+    full = len(chosen) == len(suite.workloads) and set(options.peers) >= set(suite.peers or PEERS)
+    return full and options.rounds >= ROUNDS
+
+
 def _options() -> argparse.Namespace:
-    known = {job.name: job for job in WORKLOADS}
+    known = {job.name: job for suite in SUITES for job in suite.workloads}
 
     def workloads(text: str) -> list[Workload]:
         return [known[name] for name in _names("workload", text, list(known))]
@@ -147,11 +202,13 @@ def _options() -> argparse.Namespace:
         return _names("peer", text, list(PEERS))
 
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--workloads", type=workloads, default=list(WORKLOADS), help="W1,W2,...")
+    parser.add_argument(
+        "--workloads", type=workloads, default=list(known.values()), help=",".join(known)
+    )
     parser.add_argument("--peers", type=peers, default=list(PEERS), help=",".join(PEERS))
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--out", type=Path, default=RESULTS, help="where results are stored")
-    parser.add_argument("--draw", action="store_true", help="only draw --out into the page")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--out", type=Path, help="a folder for the results, of parts too")
+    parser.add_argument("--draw", action="store_true", help="only draw what is stored")
     return parser.parse_args()
 
 

@@ -7,6 +7,8 @@ same task and does with it what its users would write; read one of ``peers/`` ne
 import os
 from dataclasses import dataclass, field
 from itertools import pairwise
+from math import isqrt, prod
+from typing import Any
 
 import numpy as np
 
@@ -15,15 +17,22 @@ from deltarule.seeds import generator
 
 SEED = 0
 EXAMPLES = 50_000
-Weights = list[tuple[np.ndarray, np.ndarray]]  # (w [units, inputs], b [units]) of each layer
+KERNEL, POOL = 5, 2  # pixels on a side
+# (w, b) of each layer: w [units, inputs] or [maps, rows, columns, channels]; b [units] or [maps].
+# Maps reach the first dense layer row by row, the channels of a pixel side by side.
+Weights = list[tuple[np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True)
 class Workload:
-    """Sizes of the layers, and how they learn: plain SGD on the mean cross-entropy of a batch.
+    """Sizes of the layers, and how they learn: SGD on the mean cross-entropy of a batch.
 
-    ``peer_steps`` shortens the blocks of the peers where a whole epoch would take many seconds;
-    the times compared are those of a step. ``goals`` are the ratios to reach, by peer.
+    ``sizes`` counts inputs, hidden neurons and outputs. With ``maps`` the inputs are a square image
+    that passes through a convolution for each of them, 5 x 5 and valid, then max pooling of 2 x 2,
+    then the hidden activation, before the first dense layer.
+
+    ``our_steps`` and ``peer_steps`` shorten the blocks where a whole epoch would take many
+    seconds; the times compared are those of a step. ``goals`` are the ratios to reach, by peer.
     """
 
     name: str
@@ -32,15 +41,39 @@ class Workload:
     learning_rate: float
     hidden: str = "sigmoid"
     output: str = "sigmoid"
+    our_steps: int | None = None
     peer_steps: int | None = None
+    maps: tuple[int, ...] = ()
+    momentum: float = 0.0
+    precision: str = "float32"
     goals: dict[str, float] = field(default_factory=dict, hash=False)
 
     @property
     def title(self) -> str:
         """What the workload is, in one cell of a table."""
-        units = "-".join(str(n) for n in self.sizes)
-        layers = self.hidden if self.hidden == self.output else f"{self.hidden}, {self.output}"
-        return f"{units} {layers}, batch {self.batch_size}"
+        layers = [str(n) for n in self.sizes]
+        if self.maps:
+            layers[0] = f"{self.side}x{self.side}"
+            layers[1:1] = [f"{maps}C{KERNEL}-MP{POOL}" for maps in self.maps]
+        neurons = self.hidden if self.hidden == self.output else f"{self.hidden}, {self.output}"
+        momentum = f"momentum {self.momentum:g}, " if self.momentum else ""
+        precision = "" if self.precision == "float32" else f"{self.precision}, "
+        return f"{'-'.join(layers)} {neurons}, {momentum}{precision}batch {self.batch_size}"
+
+    @property
+    def side(self) -> int:
+        """Rows, and columns, of the image that the inputs are."""
+        return isqrt(self.sizes[0])
+
+    @property
+    def shapes(self) -> list[tuple[int, ...]]:
+        """The shape of w of each layer, as in ``Weights``."""
+        side, channels, found = self.side, 1, []
+        for maps in self.maps:
+            found.append((maps, KERNEL, KERNEL, channels))
+            side, channels = (side - KERNEL + 1) // POOL, maps
+        inputs = side * side * channels if self.maps else self.sizes[0]
+        return found + [(n, m) for m, n in pairwise((inputs, *self.sizes[1:]))]
 
     def steps(self, examples: int) -> int:
         """How many steps an epoch of ``examples`` has; the last batch may be smaller."""
@@ -59,6 +92,52 @@ WORKLOADS = (
         goals={"torch_eager": 1.1, "sklearn_mlp": 2.2},
     ),
 )  # fmt: skip
+
+
+def _large(name: str, batch_size: int, steps: int, goal: float | None, **fields: Any) -> Workload:
+    """Build a workload of relu neurons whose blocks have ``steps`` steps, a second or two."""
+    goals = {} if goal is None else {"torch_eager": goal}
+    return Workload(
+        name, batch_size=batch_size, hidden="relu", output="softmax",
+        our_steps=steps, peer_steps=steps, goals=goals, **fields,
+    )  # fmt: skip
+
+
+_LENET = {"sizes": (784, 500, 10), "maps": (20, 50), "learning_rate": 0.02, "momentum": 0.9}
+_WIDE = {"sizes": (784, 2500, 2000, 1500, 1000, 500, 10), "learning_rate": 0.1}
+_BF16 = {"precision": "bfloat16"}
+IMAGES = (
+    _large("lenet64", 64, 100, 1.15, **_LENET),
+    _large("lenet64-bf16", 64, 100, 1.1, **_LENET, **_BF16),
+    _large("lenet512", 512, 12, 1.0, **_LENET),
+    _large("lenet512-bf16", 512, 12, 0.95, **_LENET, **_BF16),
+    _large("wide128", 128, 25, None, **_WIDE),
+    _large("wide128-bf16", 128, 25, 1.35, **_WIDE, **_BF16),
+    _large("wide512", 512, 10, None, **_WIDE),
+    _large("wide512-bf16", 512, 10, 0.95, **_WIDE, **_BF16),
+)
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Workloads that are measured in one run and stored in one file.
+
+    ``peers``: beside these only, None for all. ``startup``: whether start-up is timed too.
+    ``memory``: the workloads whose peak memory is measured. ``marker``: its place in the page.
+    """
+
+    name: str
+    marker: str
+    workloads: tuple[Workload, ...]
+    peers: tuple[str, ...] | None = None
+    startup: bool = False
+    memory: tuple[str, ...] = ()
+
+
+SUITES = (
+    Suite("cpu", "benchmarks", WORKLOADS, startup=True),
+    Suite("cpu-images", "benchmarks of images", IMAGES, ("torch_eager",), memory=("lenet512",)),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,9 +175,25 @@ class Task:
         """Draw the weights every peer starts from: variance 1/inputs, biases zero."""
         rng = np.random.default_rng(SEED)
         return [
-            (rng.standard_normal((n, m)) / np.sqrt(m), np.zeros(n))
-            for m, n in pairwise(self.workload.sizes)
+            (rng.standard_normal(shape) / np.sqrt(prod(shape[1:])), np.zeros(shape[0]))
+            for shape in self.workload.shapes
         ]
+
+    def cost(self, weights: Weights, examples: int = 1000) -> float:
+        """Return the mean cross-entropy of a relu and softmax network on the first examples.
+
+        Worked out in NumPy: no peer judges itself.
+        """
+        few = Task(self.workload, self.dataset.take(min(examples, len(self.dataset))))
+        a, side = few.inputs(), self.workload.side
+        if self.workload.maps:
+            a = a.reshape(-1, side, side, 1)
+        for w, b in weights:
+            z = _convolved(a, w) + b if w.ndim == 4 else a.reshape(len(a), -1) @ w.T + b
+            a = np.maximum(z, 0)
+        z -= z.max(axis=1, keepdims=True)
+        right = z[np.arange(len(z)), few.labels]
+        return float(np.mean(np.log(np.exp(z).sum(axis=1)) - right))
 
     def order(self) -> np.ndarray:
         """Return the order in which deltarule takes the examples in its first epoch, seed SEED."""
@@ -110,6 +205,14 @@ class Task:
             return self
         examples = min(len(self.dataset), steps * self.workload.batch_size)
         return Task(self.workload, self.dataset.take(examples))
+
+
+def _convolved(x: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """Return the maxima over 2 x 2 pixels of the valid convolution of x [n, h, w, c] with w."""
+    patches = np.lib.stride_tricks.sliding_window_view(x, w.shape[1:3], axis=(1, 2))
+    z = np.tensordot(patches, w, ((4, 5, 3), (1, 2, 3)))
+    n, rows, columns, maps = z.shape
+    return z.reshape(n, rows // POOL, POOL, columns // POOL, POOL, maps).max(axis=(2, 4))
 
 
 def load_examples() -> Dataset:

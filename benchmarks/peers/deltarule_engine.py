@@ -9,9 +9,20 @@ cost and accuracy are measured in every step as well, which the other loops do n
 import time
 
 import numpy as np
-from task import SEED, Task, Weights
+from task import KERNEL, POOL, SEED, Task, Weights, Workload
 
-from deltarule import Callback, Network, Recipe, Run, fit
+from deltarule import (
+    Activation,
+    Callback,
+    Conv,
+    Dense,
+    Flatten,
+    MaxPool,
+    Network,
+    Recipe,
+    Run,
+    fit,
+)
 
 
 class Stopwatch(Callback):
@@ -26,18 +37,32 @@ class Stopwatch(Callback):
         self.seconds = time.perf_counter() - self.start
 
 
+def network(job: Workload) -> Network:
+    """Build the network of a workload."""
+    if not job.maps:
+        return Network(list(job.sizes), activation=job.hidden, output=job.output)
+    hidden = Activation(job.hidden)
+    seen = [layer for n in job.maps for layer in (Conv(n, KERNEL), MaxPool(POOL), hidden)]
+    dense = [layer for n in job.sizes[1:-1] for layer in (Dense(n), hidden)]
+    last = Dense(job.sizes[-1]), Activation(job.output)
+    return Network(*seen, Flatten(), *dense, *last, shape=(job.side, job.side, 1))
+
+
 class Deltarule:
     def __init__(self, task: Task) -> None:
         job = task.workload
         self.task = task
-        self.network = Network(list(job.sizes), activation=job.hidden, output=job.output)
+        self.network = network(job)
         self.recipe = Recipe(
-            cost="cross_entropy", optimizer="sgd", learning_rate=job.learning_rate,
-            batch_size=job.batch_size, epochs=1, seed=SEED,
+            cost="cross_entropy", optimizer="momentum" if job.momentum else "sgd",
+            learning_rate=job.learning_rate, momentum=job.momentum, batch_size=job.batch_size,
+            epochs=1, seed=SEED, precision=job.precision,
         )  # fmt: skip
-        # a dictionary a layer; an activation has nothing to learn
+        # a dictionary a layer; only convolutions and dense layers have anything to learn
+        first = iter(task.first_weights())
         self.first = tuple(
-            arrays for w, b in task.first_weights() for arrays in ({"w": w, "b": b}, {})
+            dict(zip("wb", next(first), strict=True)) if isinstance(layer, Conv | Dense) else {}
+            for layer in self.network.layers
         )
 
     def train(self, order: np.ndarray | None = None) -> float:

@@ -1,15 +1,18 @@
 """PyTorch: a model, a loss, an optimizer and the loop over minibatches.
 
 The tensors are ready before the clock starts, in float32 and scaled, and batches are indexed from
-them without a DataLoader, which would be slower. No running loss is kept.
+them without a DataLoader, which would be slower. No running loss is kept. Images and convolutions
+are in channels_last, and bfloat16 is autocast: forward and loss inside it, the rest outside.
 """
 
+import contextlib
 import time
+from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
 import torch
-from task import Task, Weights
+from task import KERNEL, POOL, Task, Weights, Workload
 from torch import nn
 
 ACTIVATIONS = {"sigmoid": nn.Sigmoid, "relu": nn.ReLU}
@@ -20,9 +23,14 @@ class TorchEager:
         job = task.workload
         self.task = task
         self.x = torch.from_numpy(task.inputs())
-        self.dense = [nn.Linear(m, n) for m, n in pairwise(job.sizes)]
-        hidden = [part for layer in self.dense for part in (layer, ACTIVATIONS[job.hidden]())]
-        self.model = self.prepare(nn.Sequential(*hidden[:-1]))  # the losses take logits
+        parts = layers(job)
+        self.learning = [part for part in parts if isinstance(part, nn.Conv2d | nn.Linear)]
+        model = nn.Sequential(*parts)
+        if job.maps:
+            self.x = self.x.reshape(-1, 1, job.side, job.side)
+            self.x = self.x.to(memory_format=torch.channels_last)
+            model = model.to(memory_format=torch.channels_last)
+        self.model = self.prepare(model)
         rate = job.learning_rate
         if job.output == "sigmoid":
             # This loss is a mean over the outputs too. A rate that many times larger makes up
@@ -31,7 +39,7 @@ class TorchEager:
             rate *= job.sizes[-1]
         else:
             self.loss, self.y = nn.CrossEntropyLoss(), torch.from_numpy(task.labels)
-        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=rate)
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=rate, momentum=job.momentum)
 
     def prepare(self, model: nn.Module) -> nn.Module:
         """Return the model as it is used."""
@@ -45,15 +53,44 @@ class TorchEager:
         for i in range(0, len(p), size):
             index = p[i : i + size]
             self.optimizer.zero_grad()
-            self.loss(self.model(self.x[index]), self.y[index]).backward()
+            with self._precision():
+                loss = self.loss(self.model(self.x[index]), self.y[index])
+            loss.backward()
             self.optimizer.step()
         return time.perf_counter() - start
 
     def weights(self) -> Weights:
-        return [(d.weight.detach().numpy(), d.bias.detach().numpy()) for d in self.dense]
+        arrays = zip(self._views(), self.task.workload.shapes, strict=True)
+        return [(w.reshape(shape).numpy(), b.numpy()) for (w, b), shape in arrays]
+
+    def _precision(self) -> contextlib.AbstractContextManager[None]:
+        if self.task.workload.precision == "bfloat16":
+            return torch.autocast("cpu", dtype=torch.bfloat16)
+        return contextlib.nullcontext()
 
     def _start_again(self) -> None:
-        with torch.no_grad():
-            for dense, (w, b) in zip(self.dense, self.task.first_weights(), strict=True):
-                dense.weight.copy_(torch.from_numpy(w))
-                dense.bias.copy_(torch.from_numpy(b))
+        self.optimizer.state.clear()  # of the momentum
+        first = zip(self._views(), self.task.first_weights(), strict=True)
+        for (weight, bias), (w, b) in first:
+            weight.copy_(torch.from_numpy(w).reshape(weight.shape))
+            bias.copy_(torch.from_numpy(b))
+
+    def _views(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Yield views of weights and biases, the axes in the order of ``task.Weights``."""
+        maps = self.task.workload.maps
+        for before, part in pairwise([None, *self.learning]):
+            weight = part.weight.detach()
+            if isinstance(before, nn.Conv2d) and isinstance(part, nn.Linear):
+                weight = weight.unflatten(1, (maps[-1], -1))  # channel by channel here
+            yield weight.movedim(1, -1), part.bias.detach()
+
+
+def layers(job: Workload) -> list[nn.Module]:
+    """Return the layers of a workload, without the last activation: the losses take logits."""
+    hidden = ACTIVATIONS[job.hidden]
+    seen: list[nn.Module] = []
+    for m, n in pairwise((1, *job.maps)):
+        seen += [nn.Conv2d(m, n, KERNEL), nn.MaxPool2d(POOL), hidden()]
+    dense = [shape for shape in job.shapes if len(shape) == 2]
+    units = [part for n, m in dense for part in (nn.Linear(m, n), hidden())]
+    return [*seen, *([nn.Flatten()] if seen else []), *units[:-1]]

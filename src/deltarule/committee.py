@@ -9,6 +9,7 @@ answers become one: the mean of their outputs, or a vote. ``committee_training.p
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, NamedTuple
 
 import jax
@@ -25,6 +26,13 @@ from deltarule.network.layers import Shape
 ORIGINAL = "original"  # the view that changes nothing
 COMBINE = ("mean", "vote")
 MOST_MEMBERS = 1000
+COPIES = {  # of an image, for ``test_time``: views of it
+    "shift": tuple(
+        "+".join(filter(None, pair))
+        for pair in product(("", "up-1", "down-1"), ("", "left-1", "right-1"))
+    ),
+    "rotate": ("", "clockwise-7", "anticlockwise-7"),
+}
 
 
 class Opinions(NamedTuple):
@@ -221,6 +229,28 @@ class Committee:
                 if each == name:
                     z[position] = self.members[position].logits(shown)
         return np.stack([z[position] for position in range(len(z))]).astype(np.float64)
+
+
+def test_time(model: Model | Committee, names: str) -> Committee:
+    """Return a committee of ``model`` and itself, asked about moved copies of each image.
+
+    ``names``: "shift" for the nine shifts by up to a pixel; "rotate" for turns by 0 and 7 degrees
+    both ways; "shift,rotate" for all 27 of them. The answer is the mean over the copies. (Test-time
+    augmentation: Krizhevsky, Sutskever and Hinton 2012, section 4.1, with other copies.)
+    """
+    copies: tuple[str, ...] = ("",)
+    for name in names.split(","):
+        turns = choose("--tta", name.strip(), COPIES)
+        copies = tuple("+".join(filter(None, pair)) for pair in product(copies, turns))
+    if isinstance(model, Model):
+        model = Committee((model,))
+    each = list(zip(model.members, model.views, strict=True))
+    return Committee(
+        tuple(member for member, _ in each for _ in copies),
+        tuple(f"{copy}+{shown}" if copy else shown for _, shown in each for copy in copies),
+        model.combine,
+        shape=model.shape,
+    )
 
 
 def _trait(model: Model, name: str) -> Any:

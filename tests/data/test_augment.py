@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from deltarule.data import augment
-from deltarule.data.augment import Augment, augmentation
+from deltarule.data.augment import Augment, augmentation, elastic_field
 
 RNG = np.random.default_rng(0)
 KEY = jax.random.key(7)
@@ -36,7 +36,7 @@ SHAPES = [(3, 28, 28, 1), (1, 1, 5), (4, 7, 8, 3)]
 
 changed = jax.jit(Augment.apply, static_argnums=0)
 resample = jax.jit(augment.resample)
-elastic_field = jax.jit(augment.elastic_field, static_argnums=(1, 2))
+
 
 every_augment = pytest.mark.parametrize("wanted", AMOUNTS.values(), ids=AMOUNTS)
 every_shape = pytest.mark.parametrize("shape", SHAPES, ids=str)

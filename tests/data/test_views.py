@@ -109,11 +109,14 @@ def test_ink_that_has_the_width_is_only_moved():
 
 
 def test_widths_by_hand():
-    x = np.array([[[0, 0, 40, 80, 0, 0]]], np.uint8)
-    # Twice as wide: new centres lie at -1/4, 1/4, 3/4 and 5/4 of the old, the ends held.
-    assert view("width-4")(x).tolist() == [[[0, 40, 50, 70, 80, 0]]]
-    # Half as wide: the one new centre is 1/2, equally far from both.
-    assert view("width-1")(x).tolist() == [[[0, 0, 60, 0, 0, 0]]]
+    x = np.array([[[0, 0, 40, 81, 0, 0]]], np.uint8)
+    # Twice as wide: new centres lie at -1/4, 1/4, 3/4 and 5/4 of the old, the ends held;
+    # 40 + 41/4 = 50.25 and 40 + 3/4 41 = 70.75 are rounded.
+    assert view("width-4")(x).tolist() == [[[0, 40, 50, 71, 81, 0]]]
+    x = np.array([[[0, 96, 48, 24, 24, 0]]], np.uint8)
+    # A quarter as wide: all four count, by 1 - distance / 4 from 3/2, so 5/8, 7/8, 7/8 and 5/8:
+    # (60 + 42 + 21 + 15) / 3 = 46.
+    assert view("width-1")(x).tolist() == [[[0, 0, 46, 0, 0, 0]]]
 
 
 def test_deskewing_takes_the_slant_out():
@@ -224,3 +227,25 @@ def test_images_that_do_not_fit(name, shape, said):
 def test_copies_that_cannot_be_shifted(shape, pixels):
     with pytest.raises(DataError, match=r"shifted copies are made of images .* got shape"):
         shifted_copies(Dataset(np.zeros(shape), [0, 1, 0]), pixels)
+
+
+def test_moves_by_hand():
+    image = np.array([[[1, 2], [3, 4]]], np.uint8)
+    assert view("up-1")(image).tolist() == [[[3, 4], [0, 0]]]
+    assert view("down-1")(image).tolist() == [[[0, 0], [1, 2]]]
+    assert view("left-1")(image).tolist() == [[[2, 0], [4, 0]]]
+    assert view("right-1")(image).tolist() == [[[0, 1], [0, 3]]]
+    assert view("up-1+left-1")(image).tolist() == [[[4, 0], [0, 0]]]
+    with pytest.raises(DataError, match="'shift-2' does not fit"):
+        view("up-2")(image)
+
+
+def test_turns_go_round_and_back():
+    bar = np.zeros((1, 9, 9), np.uint8)
+    bar[0, 4, 1:8] = 200  # lying; turned by a right angle it stands
+    assert np.array_equal(view("clockwise-90")(bar), bar.transpose(0, 2, 1))
+    dot = np.zeros((1, 9, 9), np.uint8)
+    dot[0, 1, 4] = 200  # at the top; a right angle clockwise it is on the right
+    assert view("clockwise-90")(dot)[0, 4, 7] == 200
+    assert view("anticlockwise-90")(dot)[0, 4, 1] == 200
+    assert np.array_equal(view("clockwise-90+anticlockwise-90")(dot), dot)

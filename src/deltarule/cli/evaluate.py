@@ -12,6 +12,10 @@ def evaluate(
     source: Source,
     split: Split = "test",
     cost: Annotated[str, typer.Option("--cost", help="cross_entropy or quadratic.")] = "",
+    tta: Annotated[
+        str,
+        typer.Option("--tta", help="Average over moved copies: shift, rotate, or shift,rotate."),
+    ] = "",
     device: Device = None,
     json_: Json = False,
 ) -> None:
@@ -27,12 +31,13 @@ def evaluate(
         score_lines,
         summary_of,
     )
+    from deltarule.committee import test_time
     from deltarule.files import load_model
 
     loaded = load_model(model_file(model))
     data = take_split(source, split, loaded)
     cost = cost or recipe_of(loaded).get("cost", "cross_entropy")
-    result = learning.evaluate(loaded, data, cost)
+    result = learning.evaluate(test_time(loaded, tta) if tta else loaded, data, cost)
     if json_:
         typer.echo(document(summary_of(result)))
         return
@@ -40,7 +45,8 @@ def evaluate(
     lines = [
         *score_lines("accuracy", result),
         cost_line,
-        *(committee_lines(result) or calibration_lines(result)),
+        *(committee_lines(result) if not tta else []),  # of copies they would say little
+        *calibration_lines(result),
         *confusion_lines(result),
     ]
     for line in lines:

@@ -7,7 +7,14 @@ from typing import Any
 import typer
 
 from deltarule.cli.pictures import draw
-from deltarule.cli.report import committee_lines, confusion_lines, document, score_lines, summary_of
+from deltarule.cli.report import (
+    calibration_lines,
+    committee_lines,
+    confusion_lines,
+    document,
+    score_lines,
+    summary_of,
+)
 from deltarule.data import Splits
 from deltarule.files import load_model
 from deltarule.learning import Recipe, evaluate
@@ -47,6 +54,7 @@ def report(outcome: Outcome, splits: Splits, recipe: Recipe, *, as_json: bool) -
     lines = [
         *score_lines("test accuracy", result),
         *committee_lines(result),
+        *(calibration_lines(result) if result.member_accuracies else []),
         *confusion_lines(result),
     ]
     for line in lines:

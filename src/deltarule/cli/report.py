@@ -34,7 +34,6 @@ def committee_lines(result: Evaluation) -> list[str]:
         f"members:        {len(accuracies)}, {min(accuracies):.2f} to {max(accuracies):.2f} %, "
         f"mean {mean:.2f} %",
         f"disagreement:   {100 * result.disagreement:.2f} % of pairs of answers differ",
-        *calibration_lines(result),
     ]
 
 

@@ -104,10 +104,10 @@ class Augment:
         size = -(-n // parts)
 
         def change(i: jax.Array, y: jax.Array) -> jax.Array:
-            first = jnp.minimum(i * size, n - size)  # the last part may overlap the one before
-            part = jax.lax.dynamic_slice_in_dim(x, first, size)
+            part = jax.lax.dynamic_slice_in_dim(x, i * size, size)
             part = self._changed(jax.random.fold_in(key, i), part)
-            return jax.lax.dynamic_update_slice_in_dim(y, part, first, 0)
+            # Both slices start earlier where the last part would not fit: it is drawn over.
+            return jax.lax.dynamic_update_slice_in_dim(y, part, i * size, 0)
 
         blank = jnp.zeros(x.shape, jnp.float32)
         changed: jax.Array = jax.lax.fori_loop(0, parts, change, blank)

@@ -22,7 +22,8 @@ from deltarule.errors import DataError
 Images = npt.NDArray[Any]  # [n, h, w] or [n, h, w, 1]
 View = Callable[[Images], Images]
 
-NAMES = ("original", "deskew", "width-14", "pad-29")  # the numbers as examples
+NAMES = ("original", "deskew", "width-14", "pad-29", "up-1", "down-1", "left-1", "right-1",
+         "clockwise-7", "anticlockwise-7")  # the numbers as examples  # fmt: skip
 AT_ONCE = 2000  # images worked on together, so that the numbers in between need little memory
 
 
@@ -31,8 +32,10 @@ def view(name: str) -> View:
 
     "original" changes nothing, and takes any array. "width-14" makes what is not 0 in an image 14
     pixels wide and puts it in the middle, its height unchanged. "deskew" takes the slant out.
-    "pad-29" adds zeros around up to 29 x 29. Several are joined, the first one first:
-    "deskew+pad-29". Values keep their type, integers are rounded.
+    "pad-29" adds zeros around up to 29 x 29. "up-1", "down-1", "left-1" and "right-1" move the
+    image by a pixel, what moves in being 0; "clockwise-7" and "anticlockwise-7" turn it by 7
+    degrees. Several are joined, the first one first: "deskew+pad-29". Values keep their type,
+    integers are rounded.
 
     Raises ``ValueError`` for another name, and ``DataError`` if the images do not fit.
 
@@ -83,10 +86,9 @@ def shifted_copies(dataset: Dataset, pixels: int = 1) -> Dataset:
 
 def _view(name: str) -> View:
     """Return one view; of ``name`` "width-14" the 14 is a number of pixels."""
-    numbered = re.fullmatch(r"(width|pad)-([1-9]\d{0,3})", name)
-    if numbered:
-        make = {"width": _of_width, "pad": _padded}[numbered[1]]
-        return partial(_on_images, partial(make, size=int(numbered[2])))
+    numbered = re.fullmatch(r"([a-z]+)-([1-9]\d{0,3})", name)
+    if numbered and numbered[1] in _NUMBERED:
+        return partial(_on_images, partial(_NUMBERED[numbered[1]], size=int(numbered[2])))
     choose("view", name, dict.fromkeys(NAMES))
     return partial(_on_images, _deskewed) if name == "deskew" else lambda x: x
 
@@ -145,7 +147,7 @@ def _deskewed(x: Images) -> Images:
 
     The slant is sum I (x - mean x)(y - mean y) / sum I (y - mean y)^2, I the brightness.
     """
-    n, h, w = x.shape
+    _, h, w = x.shape
     ink = np.maximum(x.sum(axis=(1, 2)), np.finfo(np.float32).tiny)
     rows, columns = np.arange(h, dtype=np.float32), np.arange(w, dtype=np.float32)
     of_rows = x.sum(axis=2)  # [n, h]
@@ -153,7 +155,7 @@ def _deskewed(x: Images) -> Images:
     spread = (of_rows * from_mean**2).sum(axis=1)
     # The mean of x needs no taking away: sum I (y - mean y) is 0.
     together = ((x @ columns) * from_mean).sum(axis=1)
-    slant = np.divide(together, spread, out=np.zeros(n, np.float32), where=spread > 1e-3 * ink)
+    slant = np.divide(together, spread, out=np.zeros_like(spread), where=spread > 1e-3 * ink)
     moved = slant[:, None] * from_mean  # [n, h] to read each row so far to the right
     whole = np.floor(moved)
     share = (moved - whole)[..., None]
@@ -162,6 +164,38 @@ def _deskewed(x: Images) -> Images:
     framed = np.pad(x, ((0, 0), (0, 0), (1, 1)))
     near, next_ = (np.take_along_axis(framed, place, axis=2) for place in (index, beside))
     return np.asarray(near + share * (next_ - near))
+
+
+def _moved(x: Images, size: int, axis: int, sign: int) -> Images:
+    """Return images moved by ``size`` pixels along ``axis``, forwards or backwards."""
+    _check_room("shift", size, size + 1, x.shape[axis])
+    moved = np.zeros_like(x)
+    kept, gone = [slice(None)] * 3, [slice(None)] * 3
+    kept[axis], gone[axis] = (
+        (slice(size, None), slice(None, -size)) if sign > 0 else
+        (slice(None, -size), slice(size, None))
+    )  # fmt: skip
+    moved[tuple(kept)] = x[tuple(gone)]
+    return moved
+
+
+def _turned(x: Images, size: int, sign: int) -> Images:
+    """Return images turned about their centre by ``size`` degrees, read bilinearly."""
+    from scipy.ndimage import rotate
+
+    return np.asarray(rotate(x, sign * size, axes=(1, 2), reshape=False, order=1))
+
+
+_NUMBERED: dict[str, Callable[..., Images]] = {
+    "width": _of_width,
+    "pad": _padded,
+    "up": partial(_moved, axis=1, sign=-1),
+    "down": partial(_moved, axis=1, sign=1),
+    "left": partial(_moved, axis=2, sign=-1),
+    "right": partial(_moved, axis=2, sign=1),
+    "clockwise": partial(_turned, sign=-1),
+    "anticlockwise": partial(_turned, sign=1),
+}
 
 
 def _check_room(name: str, size: int, needed: int, room: int) -> None:

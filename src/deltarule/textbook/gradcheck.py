@@ -11,7 +11,7 @@ It needs two costs for every parameter, which is far too slow to learn with, and
 with. A smaller ε is not better: the two costs agree in ever more digits, and their difference is
 then made of rounding. In float64 the best ε is near 1e-5.
 
-Read before: network.py. Read next: docs/notation.md, then the engine, from network/layers.py.
+Read before: network.py. Read next: docs/notation.md, then the engine, from network/layers/.
 
 Source: numerical differentiation as in W. H. Press et al., "Numerical Recipes" (3rd ed. 2007),
 section 5.7. The habit of checking the checker is that of the autograd library's tests.

@@ -70,7 +70,7 @@ def convolve(
 
 
 def _native(x: jax.Array, w: jax.Array, at: _Geometry, **sums: Any) -> jax.Array:
-    return lax.conv_general_dilated(
+    y: jax.Array = lax.conv_general_dilated(
         x,
         w,
         at.stride,
@@ -80,6 +80,7 @@ def _native(x: jax.Array, w: jax.Array, at: _Geometry, **sums: Any) -> jax.Array
         feature_group_count=at.groups,
         **sums,
     )
+    return y
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -143,7 +144,7 @@ class _Blocks:
 
     def patches(self, x: jax.Array, kernel_rows: int) -> jax.Array:
         """Return what each block sees: [blocks, kernel rows * reach * channels]."""
-        n, height, width, channels = x.shape
+        n, _, width, channels = x.shape
         at = self.at
         parts = -(-self.reach // self.step)
         right = (self.blocks - 1 + parts) * self.step - width - at.padding[1][0]
@@ -175,7 +176,9 @@ def _by_patches(x: jax.Array, w: jax.Array, at: _Geometry, half: bool) -> jax.Ar
     return _patches_forward(x, w, at, half)[0]
 
 
-def _patches_forward(x: jax.Array, w: jax.Array, at: _Geometry, half: bool) -> Any:
+def _patches_forward(
+    x: jax.Array, w: jax.Array, at: _Geometry, half: bool
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
     cut = _Blocks.of(x.shape, w.shape, at)
     patches, kernels = _operands(x, w, cut, half)
     y = contract(patches, kernels, 1, 1).astype(x.dtype)
@@ -186,7 +189,7 @@ def _patches_forward(x: jax.Array, w: jax.Array, at: _Geometry, half: bool) -> A
 def _operands(x: jax.Array, w: jax.Array, cut: _Blocks, half: bool) -> tuple[jax.Array, jax.Array]:
     """Return patches and weights, both [.., kernel rows * reach * channels]."""
     if not half:
-        return cut.patches(x, w.shape[1]), cut.weights(w)
+        return cut.patches(settled(x), w.shape[1]), cut.weights(w)
     # Copying bfloat16 goes through float32 and is slow; copying the same bits as integers is not.
     bits = lax.bitcast_convert_type(settled(rounded(x)), jnp.uint16)
     patches = lax.bitcast_convert_type(cut.patches(bits, w.shape[1]), jnp.bfloat16)

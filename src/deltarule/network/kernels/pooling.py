@@ -3,7 +3,6 @@
 import math
 from dataclasses import dataclass
 from functools import partial, reduce
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -81,7 +80,8 @@ def max_pool(
     """
     at = _Window(window, stride, padding)
     if current().convolution == "native":
-        return lax.reduce_window(x, jnp.asarray(-jnp.inf, x.dtype), lax.max, *at.native)
+        largest: jax.Array = lax.reduce_window(x, -jnp.inf, lax.max, *at.native)
+        return largest
     return _max_pool(x, at, x.shape)
 
 
@@ -107,8 +107,7 @@ def _max_backward(
     if at.tiles:
         return (settled(_spread(at, shape, place, g)),)
     shares = [jnp.where(place == k, g, 0) for k in range(math.prod(at.size))]
-    x = jax.ShapeDtypeStruct(shape, g.dtype)
-    (dx,) = jax.linear_transpose(lambda x: at.views(x, 0), x)(shares)
+    (dx,) = jax.linear_transpose(lambda x: at.views(x, 0), jnp.zeros(shape, g.dtype))(shares)
     return (settled(dx),)
 
 
@@ -142,7 +141,7 @@ def avg_pool(
     columns = _pixels(x.shape[2], window[1], stride[1], padding[1])
     share = 1 / np.outer(rows, columns)[:, :, None]
     if current().convolution == "native":
-        total = lax.reduce_window(x, jnp.asarray(0, x.dtype), lax.add, *at.native)
+        total: jax.Array = lax.reduce_window(x, 0.0, lax.add, *at.native)
     else:
         total = reduce(jnp.add, at.views(x, 0))
     return total * jnp.asarray(share, x.dtype)

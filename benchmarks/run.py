@@ -30,9 +30,12 @@ HERE = Path(__file__).parent
 RESULTS = HERE / "results"  # a file a suite
 PAGE = HERE.parent / "docs" / "benchmarks.md"
 ROUNDS = 7  # fewer are never stored among RESULTS
-CHECKED_STEPS = 100  # or those of a block
+CHECKED_STEPS = 100
+CHECKED_LARGE = 20  # later two nearly equal pixels of a pool may have changed places
 TOLERANCE = 1e-4  # of any weight or bias, after so many steps in float32
-LEARNED, NEAR = 0.8, 0.05  # shares of the first cost: what may be left of it, how close two end
+ROUNDED = 1e-5  # some weight must differ by more where operands were bfloat16
+LEARNED = 0.95  # of the first cost is the most that may be left
+NEAR = 0.1  # of what was learned may lie between two costs
 LIBRARIES = ("numpy", "jax", "optax", "torch", "scikit-learn", "keras")
 COMMANDS = {
     "deltarule --help": ("-m", "deltarule", "--help"),
@@ -95,7 +98,7 @@ def benchmark(
 def measure(job: Workload, workers: list[Worker], rounds: int) -> dict[str, Any]:
     """Check that the peers agree, warm them up, and time them in turns; ours comes first."""
     ours, *others = workers
-    steps = job.our_steps or CHECKED_STEPS
+    steps = min(job.our_steps, CHECKED_LARGE) if job.our_steps else CHECKED_STEPS
     for worker in others:
         _say(f"{job.name}: {worker.name} must agree")
         adapted = PEERS[worker.name].adapted(job)
@@ -122,7 +125,7 @@ def check(ours: Worker, worker: Worker, job: Workload, steps: int = CHECKED_STEP
 def check_learning(ours: Worker, worker: Worker, task: Task) -> None:
     """Raise ``AssertionError`` unless both learn ``task``, in its precision, and about as much.
 
-    Weights in bfloat16 part after a few steps, so it is the costs that must be near.
+    After many steps, or in bfloat16, weights part; so it is the costs that must be near.
     """
     job, first = task.workload, task.cost(task.first_weights())
     costs = []
@@ -134,12 +137,14 @@ def check_learning(ours: Worker, worker: Worker, task: Task) -> None:
                 f"{each.name} must lower the cost of {job.name}, {first:.3g}, to {LEARNED:g} of "
                 f"it in {task.steps} steps, but ends at {costs[-1]:.3g}; it does not learn."
             )
-        exact = each.learned(replace(job, precision="float32"), task.steps)
-        if job.precision != "float32" and disagreement(weights, exact) <= TOLERANCE:
-            raise AssertionError(
-                f"{each.name} must round in {job.name}, but its weights are those of float32."
-            )
-    if abs(costs[0] - costs[1]) > NEAR * first:
+        if job.precision != "float32":
+            exact = each.learned(replace(job, precision="float32"), task.steps)
+            if disagreement(weights, exact) <= ROUNDED:
+                raise AssertionError(
+                    f"{each.name} must take {job.precision} in {job.name}, but its weights are "
+                    "those of float32."
+                )
+    if abs(costs[0] - costs[1]) > NEAR * (first - costs[0]):
         raise AssertionError(
             f"{worker.name} must end {job.name} near our cost, {costs[0]:.3g}, but ends at "
             f"{costs[1]:.3g}; it does not do the same work."

@@ -107,14 +107,14 @@ _LENET = {"sizes": (784, 500, 10), "maps": (20, 50), "learning_rate": 0.02, "mom
 _WIDE = {"sizes": (784, 2500, 2000, 1500, 1000, 500, 10), "learning_rate": 0.1}
 _BF16 = {"precision": "bfloat16"}
 IMAGES = (
-    _large("lenet64", 64, 100, 1.15, **_LENET),
-    _large("lenet64-bf16", 64, 100, 1.1, **_LENET, **_BF16),
-    _large("lenet512", 512, 12, 1.0, **_LENET),
-    _large("lenet512-bf16", 512, 12, 0.95, **_LENET, **_BF16),
+    _large("lenet64", 64, 150, 1.15, **_LENET),
+    _large("lenet64-bf16", 64, 150, 1.1, **_LENET, **_BF16),
+    _large("lenet512", 512, 20, 1.0, **_LENET),
+    _large("lenet512-bf16", 512, 24, 0.95, **_LENET, **_BF16),
     _large("wide128", 128, 25, None, **_WIDE),
-    _large("wide128-bf16", 128, 25, 1.35, **_WIDE, **_BF16),
+    _large("wide128-bf16", 128, 40, 1.35, **_WIDE, **_BF16),
     _large("wide512", 512, 10, None, **_WIDE),
-    _large("wide512-bf16", 512, 10, 0.95, **_WIDE, **_BF16),
+    _large("wide512-bf16", 512, 16, 0.95, **_WIDE, **_BF16),
 )
 
 
@@ -223,9 +223,14 @@ def load_examples() -> Dataset:
 
 
 def random_bytes(examples: int, inputs: int, classes: int = 10) -> Dataset:
-    """Return ``examples`` of random bytes, four in five of them 0 as in pictures of digits."""
+    """Return ``examples`` of random bytes, four in five of them 0 as in pictures of digits.
+
+    Every class has its own bright pixels, so that there is something to learn.
+    """
     rng = np.random.default_rng(SEED)
     x = rng.integers(0, 256, (examples, inputs), dtype=np.uint8)
     x[rng.random(x.shape) < 0.8] = 0
-    names = tuple(str(k) for k in range(classes))
-    return Dataset(x, rng.integers(0, classes, examples), names, 1 / 255, "random bytes")
+    y = rng.integers(0, classes, examples)
+    marks = rng.random((classes, inputs)) < 0.1  # the pixels that are 255 in all of a class
+    x[marks[y]] = 255
+    return Dataset(x, y, tuple(str(k) for k in range(classes)), 1 / 255, "random bytes")

@@ -48,7 +48,7 @@ MAY_USE = {  # what a part may import of others
     "seeds": {"numpy"},
     "cache": {"pooch"},
     "textbook": {"numpy"},
-    "data": {"numpy", "sklearn", "pooch", "requests", "urllib3", "jax"},
+    "data": {"numpy", "sklearn", "pooch", "requests", "urllib3", "jax", "scipy"},
     "plots": {"numpy", "matplotlib"},
     "network": {"numpy", "jax"},
     "learning": {"numpy", "jax", "optax", "sklearn", "scipy"},

@@ -4,17 +4,21 @@ import importlib
 import json
 import re
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from deltarule import evaluate
+
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))  # scripts, not a package: they import each other
 
-peers, report, run, task, workers = map(
-    importlib.import_module, ("peers", "report", "run", "task", "workers")
+memory, peers, report, run, task, workers = map(
+    importlib.import_module, ("memory", "peers", "report", "run", "task", "workers")
 )
 
 # Keras calls NumPy in a way NumPy 2 warns of.
@@ -25,6 +29,16 @@ SMALL = {
     "batches": task.Workload("batches", (12, 6, 5, 4), 8, 0.5),
     "softmax": task.Workload("softmax", (12, 9, 4), 16, 0.1, "relu", "softmax"),
 }
+PIXELS = 18 * 18  # 18 -> 14 -> 7 -> 3 -> 1: pooling leaves a row and a column out
+IMAGE = task.Workload(
+    "image", (PIXELS, 9, 4), 8, 0.05, "relu", "softmax", maps=(3, 5), momentum=0.9
+)
+LARGE = {
+    "image": IMAGE,
+    "one convolution": replace(IMAGE, maps=(4,), momentum=0.0),
+    "momentum": replace(IMAGE, maps=(), sizes=(PIXELS, 9, 7, 4), learning_rate=0.01),
+}
+EVERY = [workload for suite in task.SUITES for workload in suite.workloads]
 # torch.compile takes half a minute to compile: run.py checks it before every measurement.
 CHECKED = [name for name in peers.PEERS if name not in (peers.OURS, "torch_compiled")]
 
@@ -32,10 +46,10 @@ CHECKED = [name for name in peers.PEERS if name not in (peers.OURS, "torch_compi
 class InProcess:
     """What ``run.check`` asks of a worker, without the process."""
 
-    def __init__(self, name: str, examples: int = 90) -> None:
+    def __init__(self, name: str, examples: int = 90, inputs: int = 12) -> None:
         self.name = name
-        self.dataset = task.random_bytes(examples, 12, classes=4)
-        self.faults: dict[str, float] = {}
+        self.dataset = task.random_bytes(examples, inputs, classes=4)
+        self.faults: dict[str, Any] = {}
 
     def learned(self, workload: task.Workload, steps: int) -> task.Weights:
         job = task.Task(replace(workload, **self.faults), self.dataset).take(steps)
@@ -44,11 +58,11 @@ class InProcess:
         return peer.weights()
 
 
-def able(name: str, workload: task.Workload) -> InProcess:
+def able(name: str, workload: task.Workload, **sizes: int) -> InProcess:
     entry = peers.PEERS[name]
     if why := entry.missing() or entry.refuses(workload):
         pytest.skip(f"{entry.title}: {why}")
-    return InProcess(name)
+    return InProcess(name, **sizes)
 
 
 @pytest.mark.parametrize("name", CHECKED)
@@ -57,6 +71,50 @@ def test_every_peer_reaches_our_weights(name: str, workload: task.Workload) -> N
     # 90 examples: the last batch of 8 or of 16 is smaller, and every peer must weigh it alike
     job = peers.PEERS[name].adapted(workload)
     run.check(InProcess(peers.OURS), able(name, workload), job, steps=90)
+
+
+@pytest.mark.parametrize("workload", LARGE.values(), ids=LARGE)
+def test_pytorch_reaches_our_weights_in_images_and_with_momentum(workload: task.Workload) -> None:
+    sizes = {"examples": 90, "inputs": PIXELS}  # 11 batches of 8, and one of 2
+    run.check(
+        InProcess(peers.OURS, **sizes), able("torch_eager", workload, **sizes), workload, steps=12
+    )
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_pytorch_learns_about_as_much_in_either_precision(precision: str) -> None:
+    sizes = {"examples": 160, "inputs": PIXELS}
+    theirs = able("torch_eager", IMAGE, **sizes)
+    job = task.Task(replace(IMAGE, precision=precision), theirs.dataset)
+    run.check_learning(InProcess(peers.OURS, **sizes), theirs, job)
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ({"learning_rate": 1e-4}, "must lower the cost"),
+        ({"learning_rate": np.nan}, "must lower the cost"),
+        ({"momentum": 0.5}, "must end image near our cost"),
+        ({"precision": "float32"}, "must take bfloat16"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_peer_that_does_not_learn_the_same_is_refused(fault: dict[str, Any], said: str) -> None:
+    ours, wrong = (InProcess(peers.OURS, examples=160, inputs=PIXELS) for _ in range(2))
+    job = task.Task(replace(IMAGE, precision="bfloat16"), ours.dataset)
+    run.check_learning(ours, wrong, job)
+    wrong.faults = fault
+    with pytest.raises(AssertionError, match=said):
+        run.check_learning(ours, wrong, job)
+
+
+@pytest.mark.parametrize("workload", LARGE.values(), ids=LARGE)
+def test_costs_in_numpy_are_those_of_evaluate(workload: task.Workload) -> None:
+    job = task.Task(workload, task.random_bytes(60, PIXELS, classes=4))
+    ours = peers.load(peers.OURS)(job)
+    ours.train()
+    theirs = evaluate(ours.run.model, job.dataset).cost
+    assert job.cost(ours.weights()) == pytest.approx(theirs, rel=1e-5)
 
 
 @pytest.mark.parametrize("fault", [{"learning_rate": 0.21}, {"batch_size": 2}])
@@ -110,6 +168,31 @@ def test_the_goals_are_those_promised() -> None:
     goals = {w.name: w.goals for w in task.WORKLOADS}
     assert [goals[w]["torch_eager"] for w in ("W1", "W2", "W3", "W4")] == [49, 9, 3.2, 1.1]
     assert [goals[w]["sklearn_mlp"] for w in ("W1", "W2", "W3", "W4")] == [49, 7.5, 4.1, 2.2]
+    images = {w.name: w.goals.get("torch_eager") for w in task.IMAGES}
+    assert [images[f"lenet{n}{p}"] for n in (64, 512) for p in ("", "-bf16")] == [
+        1.15, 1.1, 1.0, 0.95,
+    ]  # fmt: skip
+    assert [images[f"wide{n}{p}"] for n in (128, 512) for p in ("", "-bf16")] == [
+        None, 1.35, None, 0.95,
+    ]  # fmt: skip
+    assert report.MEMORY_GOAL == 2048
+
+
+def test_the_image_workloads_are_those_they_are_called() -> None:
+    lenet, wide = task.IMAGES[0], task.IMAGES[4]
+    # 28 -> 24 -> 12 -> 8 -> 4 pixels a side, and 4 x 4 x 50 = 800 numbers for the dense layers
+    assert lenet.shapes == [(20, 5, 5, 1), (50, 5, 5, 20), (500, 800), (10, 500)]
+    assert lenet.title == "28x28-20C5-MP2-50C5-MP2-500-10 relu, softmax, momentum 0.9, batch 64"
+    assert wide.shapes[1] == (2000, 2500)
+    for exact, rounded in zip(task.IMAGES[::2], task.IMAGES[1::2], strict=True):
+        assert rounded.name == f"{exact.name}-bf16"
+        assert str(rounded.batch_size) == exact.name.lstrip("lenetwid")
+        assert "bfloat16" in rounded.title
+        for job in (exact, rounded):
+            assert job.our_steps == job.peer_steps  # blocks of the same length
+            assert job.our_steps * job.batch_size <= task.EXAMPLES
+        same = {"name": "", "precision": "float32", "our_steps": 1, "peer_steps": 1, "goals": {}}
+        assert replace(exact, **same) == replace(rounded, **same)
 
 
 class Clock:
@@ -171,6 +254,29 @@ def test_the_table_says_plainly_whether_a_goal_is_reached(ratio: float, said: st
     assert "Not measured: scikit-learn (not installed)." in text
 
 
+def test_ratios_are_shown_as_finely_as_their_goals() -> None:
+    stored = results(1.146)
+    assert "| 1.1 (1.1 to 1.1) " in report.tables(stored)
+    stored["workloads"]["W2"]["peers"]["torch_eager"]["goal"] = 1.15
+    assert "| 1.15 (1.15 to 1.15)         | 1.15 | not reached" in report.tables(stored)
+
+
+@pytest.mark.parametrize(("mib", "said"), [(2047, "| reached "), (2048, "| not reached ")])
+def test_the_table_of_memory_says_whether_it_stays_under_two_gib(mib: float, said: str) -> None:
+    stored = results(9.5) | {"memory": {"W2": mib}}
+    row = next(line for line in report.tables(stored).splitlines() if f"| {mib} " in line)
+    assert said in row
+    assert "under 2048" in row
+    assert "MiB" not in report.tables(results(9.5))
+
+
+def test_training_lenet_at_batch_512_stays_under_two_gib() -> None:
+    peak = memory.peak_mib("lenet512")
+    if peak is None:
+        pytest.skip("the kernel does not count the peak memory of a process")
+    assert 39 < peak < report.MEMORY_GOAL  # the examples alone are 39 MB
+
+
 def test_a_slow_start_is_called_so() -> None:
     assert "not reached" not in report.tables(results(9.5, startup=0.29))
     assert "not reached" in report.tables(results(9.5, startup=0.3))
@@ -191,22 +297,69 @@ def test_drawing_changes_only_what_stands_between_the_markers(tmp_path: Path) ->
         report.draw(page, results(9.5))
 
 
-def test_the_page_shows_the_stored_results() -> None:
-    stored = json.loads(run.RESULTS.read_text(encoding="utf-8"))
-    assert report.tables(stored) in run.PAGE.read_text(encoding="utf-8")
+STORED = {path.stem: path for path in sorted(run.RESULTS.glob("*.json"))}
 
 
-def test_the_stored_results_hold_what_they_are_drawn_from() -> None:
-    stored = json.loads(run.RESULTS.read_text(encoding="utf-8"))
+def test_every_stored_result_is_of_a_suite() -> None:
+    assert set(STORED) <= {suite.name for suite in task.SUITES}
+    assert "cpu" in STORED
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_the_page_shows_the_stored_results(name: str) -> None:
+    stored = json.loads(STORED[name].read_text(encoding="utf-8"))
+    page = run.PAGE.read_text(encoding="utf-8")
+    marker = next(suite.marker for suite in task.SUITES if suite.name == name)
+    assert f"<!-- {marker} -->\n{report.tables(stored)}\n<!-- /{marker} -->" in page
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_the_stored_results_hold_what_they_are_drawn_from(name: str) -> None:
+    stored = json.loads(STORED[name].read_text(encoding="utf-8"))
     assert stored["rounds"] >= 7
-    for name, workload in stored["workloads"].items():
-        job = next(w for w in task.WORKLOADS if w.name == name)
+    suite = next(suite for suite in task.SUITES if suite.name == name)
+    assert list(stored["workloads"]) == [w.name for w in suite.workloads]
+    assert set(stored.get("memory", {})) == set(suite.memory)
+    assert ("startup" in stored) == suite.startup
+    for job in suite.workloads:
+        workload = stored["workloads"][job.name]
+        assert workload["title"] == job.title
         seconds = {p: [t * 1e-6 for t in r["rounds_us"]] for p, r in workload["peers"].items()}
         again = report.summary(job, task.EXAMPLES, seconds)["peers"]
         for peer, row in workload["peers"].items():
             assert len(row["rounds_us"]) == stored["rounds"]
             assert row.get("ratio", 1) == pytest.approx(again[peer].get("ratio", 1), rel=1e-2)
             assert row.get("goal") == again[peer].get("goal")
+
+
+@pytest.fixture
+def stored(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., set[str]]:
+    """Run the command without measuring anything; return the names of what it stored."""
+
+    def call(*arguments: str) -> set[str]:
+        monkeypatch.setattr(sys, "argv", ["run.py", *arguments])
+        monkeypatch.setattr(run, "RESULTS", tmp_path)
+        monkeypatch.setattr(run, "benchmark", lambda *_: results(9.5))
+        run.main()
+        return {path.name for path in tmp_path.rglob("*.json")}
+
+    return call
+
+
+def test_only_a_whole_suite_replaces_stored_results(stored: Callable[..., set[str]]) -> None:
+    images = ",".join(job.name for job in task.IMAGES)
+    assert stored("--workloads", images, "--rounds", "6") == set()
+    assert stored("--workloads", "lenet64,lenet64-bf16") == set()
+    assert stored("--workloads", "W1,W2,W3,W4", "--peers", "torch_eager") == set()
+    assert stored("--workloads", images, "--peers", "torch_eager") == {"cpu-images.json"}
+    assert stored() == {"cpu.json", "cpu-images.json"}
+
+
+def test_parts_are_stored_where_the_command_line_says(
+    stored: Callable[..., set[str]], tmp_path: Path
+) -> None:
+    (tmp_path / "parts").mkdir()
+    assert stored("--workloads", "W2", "--out", str(tmp_path / "parts")) == {"cpu.json"}
 
 
 def test_data_are_random_bytes_only_where_there_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,5 +388,5 @@ def test_a_library_that_is_not_installed_is_named() -> None:
 
 def test_the_page_lists_every_peer_and_workload() -> None:
     page = run.PAGE.read_text(encoding="utf-8")
-    assert [w for w in task.WORKLOADS if not re.search(rf"\b{w.name}\b", page)] == []
+    assert [w for w in EVERY if not re.search(rf"(?<!\S){w.name}\b(?!-)", page)] == []
     assert [e.title for e in peers.PEERS.values() if e.title not in page] == []

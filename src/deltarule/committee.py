@@ -26,7 +26,7 @@ from deltarule.network.layers import Shape
 ORIGINAL = "original"  # the view that changes nothing
 COMBINE = ("mean", "vote")
 MOST_MEMBERS = 1000
-COPIES = {  # of an image, for ``test_time``: views of it
+COPIES = {  # of an image, for ``with_moved_copies``: views of it
     "shift": tuple(
         "+".join(filter(None, pair))
         for pair in product(("", "up-1", "down-1"), ("", "left-1", "right-1"))
@@ -231,7 +231,7 @@ class Committee:
         return np.stack([z[position] for position in range(len(z))]).astype(np.float64)
 
 
-def test_time(model: Model | Committee, names: str) -> Committee:
+def with_moved_copies(model: Model | Committee, names: str) -> Committee:
     """Return a committee of ``model`` and itself, asked about moved copies of each image.
 
     ``names``: "shift" for the nine shifts by up to a pixel; "rotate" for turns by 0 and 7 degrees

@@ -173,9 +173,9 @@ def _become(
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for each in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(each, signal.SIG_DFL)
-    from deltarule.cli import main, running
+    from deltarule.cli import main, outcome
 
-    running.draw = lambda *_: []  # takes longer than the training
+    outcome.draw = lambda *_: []  # takes longer than the training
     if prepare is not None:
         prepare()
     sys.argv = ["deltarule", *arguments]

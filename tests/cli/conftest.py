@@ -43,7 +43,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     """Return a function that runs ``deltarule ARGUMENTS``, with pictures only on request."""
 
     def call(*arguments: str, pictures: bool = False) -> Done:
-        from deltarule.cli import main, running
+        from deltarule.cli import main, outcome
 
         with warnings.catch_warnings(), monkeypatch.context() as patch:
             warnings.simplefilter("default")
@@ -51,7 +51,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
             patch.setattr(sys, "argv", ["deltarule", *arguments])
             patch.setattr(sys, "stderr", sys.stderr)
             if not pictures:
-                patch.setattr(running, "draw", lambda *_: [])
+                patch.setattr(outcome, "draw", lambda *_: [])
             capsys.readouterr()
             with pytest.raises(SystemExit) as left:
                 main()

@@ -11,6 +11,7 @@ import pytest
 from cli_commands import Run, bits, history, write_images
 
 import deltarule
+from deltarule.data.augment import Augment
 from deltarule.learning import Recipe
 
 PICTURES = ["learning_curves.png", "first_layer_weights.png", "confusion.png", "worst_mistakes.png"]
@@ -213,6 +214,9 @@ RECIPE: list[tuple[str, str, str, Any]] = [  # option, value, field of the recip
     ("--early-stopping", "4", "early_stopping", 4),
     ("--seed", "12", "seed", 12),
     ("--precision", "float64", "precision", "float64"),
+    ("--precision", "bfloat16", "precision", "bfloat16"),
+    ("--average", "0.9", "average", 0.9),
+    ("--augment", "shift,rotation=5", "augment", Augment(shift=1, rotation=5)),
 ]
 NETWORK: list[tuple[str, str, dict[str, Any]]] = [
     ("--network", "64,20,30,10", {"sizes": [64, 20, 30, 10]}),
@@ -255,7 +259,7 @@ def test_options_reach_the_recipe(
     (_, _, _, recipe, _), named = asked(*option.split(), value)
     before = {f: v for each in option.split()[:-1] for f, v in [each.lstrip("-").split("=")]}
     assert recipe == Recipe(**{**before, field: expected})
-    assert named["options"][field] == (value if field == "class_weight" else expected)
+    assert named["options"][field] == (value if field in ("class_weight", "augment") else expected)
 
 
 @pytest.mark.parametrize(("option", "value", "expected"), NETWORK, ids=lambda v: str(v))

@@ -65,7 +65,7 @@ WRONG: list[tuple[str, int, str]] = [  # command line, exit code, part of what i
     ("train digits --optimizer adm", 2, "did you mean 'adam'?"),
     ("train digits --schedule cosin", 2, "did you mean 'cosine'?"),
     ("train digits --cost quadratik", 2, "did you mean 'quadratic'?"),
-    ("train digits --precision float16", 2, "float32, float64"),
+    ("train digits --precision float16", 2, "float32, bfloat16, float64"),
     ("train digits --class-weight even", 2, "--class-weight must be balanced"),
     ("train digits --class-weight 1,2", 2, "10 classes"),
     ("train digits --validation many", 2, "--validation must be a number of examples or a share"),

@@ -4,9 +4,11 @@ import inspect
 import os
 from collections.abc import Mapping
 from dataclasses import fields
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from deltarule.choices import choose
+from deltarule.committee import COMBINE
 from deltarule.data import Dataset
 from deltarule.data.augment import augmentation
 from deltarule.learning import Recipe
@@ -17,8 +19,8 @@ HIDDEN = 100  # units of the hidden layer where --network is not given
 
 RECIPE = {field.name for field in fields(Recipe)}
 SIZES_ONLY = ("activation", "output", "init", "dropout")
-COMMITTEE = ("views", "combine")
-OPTIONS = RECIPE | {"network", "source", "validation", "committee", *SIZES_ONLY, *COMMITTEE}
+MEMBERS_ONLY = ("views", "combine")
+OPTIONS = RECIPE | {"network", "source", "validation", "committee", *SIZES_ONLY, *MEMBERS_ONLY}
 
 
 class Members(NamedTuple):
@@ -31,20 +33,18 @@ class Members(NamedTuple):
 
 def network_of(options: Mapping[str, Any], data: Dataset) -> Network:
     """Return the network: sizes, or an architecture with a name, fitted to ``data``."""
-    inputs, classes = data.x[0].size, len(data.classes)
     wanted = options["network"]
-    if wanted is not None and not wanted.replace(",", "").replace(" ", "").isdigit():
+    if wanted is not None and wanted[:1].isalpha():
         return _named(wanted, data)
-    sizes = [int(part) for part in wanted.split(",") if part] if wanted else []
-    network = Network(
-        sizes or [inputs, HIDDEN, classes],
+    sizes = _sizes(wanted, data)
+    _check_memory(sum(below * above for below, above in pairwise(sizes)))
+    return Network(
+        sizes,
         activation=options["activation"],
         output=options["output"],
         weight_init=options["init"],
         dropout=options["dropout"],
     )
-    _check_memory(network, data)
-    return network
 
 
 def is_named(network: str | None) -> bool:
@@ -52,13 +52,22 @@ def is_named(network: str | None) -> bool:
     return network is not None and network.replace("-", "_") in ARCHITECTURES
 
 
+def _sizes(wanted: str | None, data: Dataset) -> list[int]:
+    usual = [data.x[0].size, HIDDEN, len(data.classes)]
+    if wanted is None:
+        return usual
+    try:
+        return [int(part) for part in wanted.split(",")]
+    except ValueError:
+        raise ValueError(
+            f"--network must be sizes separated by commas, such as {','.join(map(str, usual))}, or "
+            f"a name such as lenet5; got {wanted!r}."
+        ) from None
+
+
 def _named(name: str, data: Dataset) -> Network:
     if not is_named(name):
-        sizes = f"{data.x[0].size},100,{len(data.classes)}"
-        try:
-            choose("--network", name, ARCHITECTURES)
-        except ValueError as error:
-            raise ValueError(f"{str(error)[:-1]}; or give sizes such as {sizes}.") from None
+        choose("--network", name, ARCHITECTURES)
     build = ARCHITECTURES[name.replace("-", "_")]
     shape: tuple[int, ...] = data.shape if len(data.shape) == 3 else (*data.shape, 1)
     if len(inspect.signature(build).parameters["shape"].default) == 1:
@@ -68,13 +77,13 @@ def _named(name: str, data: Dataset) -> Network:
         network.output_shape()
     except ValueError as error:
         raise ValueError(f"--network {name} cannot take these data: {error}") from None
-    _check_memory(network, data)
+    _check_memory(network.count(data.shape))
     return network
 
 
-def _check_memory(network: Network, data: Dataset) -> None:
+def _check_memory(weights: int) -> None:
     # Weights are drawn in 8 bytes each and learn in 4, with a gradient of 4.
-    if 16 * network.count(data.shape) > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"):
+    if 16 * weights > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"):
         raise MemoryError
 
 
@@ -105,6 +114,7 @@ def members_of(options: Mapping[str, Any]) -> Members | None:
             "most one a member: fewer are dealt out in turn."
         )
     dealt = tuple(views[i % len(views)] for i in range(members))
+    choose("--combine", options["combine"], dict.fromkeys(COMBINE))
     return Members(members, dealt, options["combine"])
 
 

@@ -31,13 +31,13 @@ def evaluate(
         score_lines,
         summary_of,
     )
-    from deltarule.committee import test_time
+    from deltarule.committee import with_moved_copies
     from deltarule.files import load_model
 
     loaded = load_model(model_file(model))
     data = take_split(source, split, loaded)
     cost = cost or recipe_of(loaded).get("cost", "cross_entropy")
-    result = learning.evaluate(test_time(loaded, tta) if tta else loaded, data, cost)
+    result = learning.evaluate(with_moved_copies(loaded, tta) if tta else loaded, data, cost)
     if json_:
         typer.echo(document(summary_of(result)))
         return
@@ -46,8 +46,8 @@ def evaluate(
         *score_lines("accuracy", result),
         cost_line,
         *(committee_lines(result) if not tta else []),  # of copies they would say little
-        *calibration_lines(result),
         *confusion_lines(result),
+        *calibration_lines(result),
     ]
     for line in lines:
         typer.echo(line)

@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 from deltarule.cli.building import (
-    COMMITTEE,
+    MEMBERS_ONLY,
     OPTIONS,
     SIZES_ONLY,
     Members,
@@ -174,7 +174,7 @@ def _checked(request: Request) -> dict[str, Any]:
                 f"{_flag(name)} goes with sizes, and would be ignored with --network "
                 f"{options['network']}, which says its own."
             )
-    for name in request.given & set(COMMITTEE):
+    for name in request.given & set(MEMBERS_ONLY):
         if options["committee"] is None:
             raise ValueError(f"{_flag(name)} goes with --committee.")
     if not 0 <= options["dropout"] < 1:

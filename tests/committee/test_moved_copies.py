@@ -3,12 +3,10 @@
 import numpy as np
 import pytest
 
-from deltarule.committee import Committee, test_time
+from deltarule.committee import Committee, with_moved_copies
 from deltarule.data import Dataset
 from deltarule.learning import evaluate
 from deltarule.network import Model, Network
-
-test_time.__test__ = False  # its name is the field's, and no test
 
 
 def model(seed=0):
@@ -22,7 +20,7 @@ X = np.random.default_rng(1).integers(0, 3, (20, 4, 4)).astype(np.uint8)
 
 @pytest.mark.parametrize(("names", "copies"), [("shift", 9), ("rotate", 3), ("shift,rotate", 27)])
 def test_every_copy_is_asked_once_and_the_image_itself_too(names, copies):
-    asked = test_time(model(), names)
+    asked = with_moved_copies(model(), names)
     assert len(asked.members) == len(set(asked.views)) == copies
     assert "original" in asked.views
 
@@ -34,12 +32,12 @@ def test_the_answer_is_the_mean_over_the_moved_images():
             framed = np.pad(X, ((0, 0), (1, 1), (1, 1)))
             moved.append(framed[:, 1 - down : 5 - down, 1 - right : 5 - right])
     mean = np.mean([model().outputs(x) for x in moved], axis=0)
-    np.testing.assert_allclose(test_time(model(), "shift").outputs(X), mean, rtol=1e-6)
+    np.testing.assert_allclose(with_moved_copies(model(), "shift").outputs(X), mean, rtol=1e-6)
 
 
 def test_a_committee_keeps_its_views_and_how_it_decides():
     committee = Committee((model(0), model(1)), ("original", "deskew"), "vote")
-    asked = test_time(committee, "rotate")
+    asked = with_moved_copies(committee, "rotate")
     assert asked.combine == "vote"
     assert asked.views[:3] == ("original", "clockwise-7+original", "anticlockwise-7+original")
     assert asked.views[3:] == ("deskew", "clockwise-7+deskew", "anticlockwise-7+deskew")
@@ -47,10 +45,10 @@ def test_a_committee_keeps_its_views_and_how_it_decides():
 
 def test_it_is_evaluated_as_any_model():
     data = Dataset(X, np.arange(20) % 3, classes=("a", "b", "c"))
-    result = evaluate(test_time(model(), "shift"), data)
+    result = evaluate(with_moved_copies(model(), "shift"), data)
     assert result.probabilities.sum(axis=1) == pytest.approx(np.ones(20))
 
 
 def test_an_unknown_name_is_refused():
     with pytest.raises(ValueError, match=r"--tta must be one of shift, rotate; got 'flip'"):
-        test_time(model(), "flip")
+        with_moved_copies(model(), "flip")

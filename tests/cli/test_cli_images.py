@@ -1,0 +1,148 @@
+"""Named networks, augmentation, committees and moved copies, through the command."""
+
+import json
+import re
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cli_commands import Run, slowly, start, write_images
+
+import deltarule
+from deltarule import Committee, data
+from deltarule.committee import with_moved_copies
+
+DIGITS = ("train", "digits", "--network", "64,16,10", "--epochs", "3")
+
+
+def train(run: Run, *options: str) -> str:
+    done = run(*DIGITS, "--out", "run", *options)
+    assert done.code == 0, done.err
+    return done.out
+
+
+def test_a_committee_is_one_file_and_a_folder_of_runs(run: Run) -> None:
+    out = train(run, "--committee", "3", "--seed", "5", "--views", "original,deskew")
+    model = deltarule.load_model("run/model.safetensors")
+    assert isinstance(model, Committee)
+    assert model.views == ("original", "deskew", "original")
+    result = deltarule.evaluate(model, data.load("digits").test)
+    assert f"{100 * result.accuracy:.2f} %" in out
+    assert "members:        3, " in out
+    assert f"disagreement:   {100 * result.disagreement:.2f} %" in out
+    alone = deltarule.load_model("run/member-1/model.safetensors")
+    assert np.array_equal(alone.params[0]["w"], model.members[0].params[0]["w"])
+    assert alone.provenance["recipe"]["seed"] == 5
+    asked = run("evaluate", "run", "digits")
+    assert f"{result.correct} of 360" in asked.out
+    assert "members:        3" in asked.out
+    shown = run("show", "run")
+    assert shown.code == 0
+    assert "original, deskew, original" in shown.out
+    answers = json.loads(run("predict", "run", "digits", "--json").out)
+    assert [each["label"] for each in answers] == model.labels(data.load("digits").test.x)
+
+
+def test_a_committee_in_json(run: Run) -> None:
+    facts = json.loads(train(run, "--committee", "2", "--combine", "vote", "--json", "--quiet"))
+    assert len(facts["test"]["member_accuracies"]) == 2
+    assert 0 <= facts["test"]["disagreement"] <= 1
+    assert len(facts["last_epoch"]) == 2
+
+
+def test_a_committee_that_is_complete_says_so(run: Run) -> None:
+    first = train(run, "--committee", "2")
+    again = run("train", "--resume", "run")
+    assert again.code == 0
+    assert "already complete" in again.err
+    assert again.out == first
+
+
+def test_a_stopped_committee_goes_on_with_the_same_bits(run: Run) -> None:
+    train(run, "--committee", "2", "--seed", "3")
+    process = start(*DIGITS, "--out", "cut", "--committee", "2", "--seed", "3", prepare=slowly)
+    process.until(lambda: any(Path("cut").glob("member-*/checkpoint-*")))
+    process.send(signal.SIGINT)
+    assert process.wait() == 130
+    assert "resume with: deltarule train --resume cut" in process.err
+    assert run("train", "--resume", "cut").code == 0
+    whole, cut = (Path(folder, "model.safetensors").read_bytes() for folder in ("run", "cut"))
+    assert whole == cut
+
+
+def test_a_committee_that_diverges_keeps_what_its_members_learned(run: Run) -> None:
+    done = run(*DIGITS, "--out", "run", "--committee", "2", "--learning-rate", "1e30")
+    assert done.code == 4
+    assert "training diverged" in done.err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--committee 0", "--committee must be a number of networks of at least 1"),
+        ("--committee 2 --views a,b,c", "--views names 3 views, but --committee has 2"),
+        ("--committee 2 --views widht-16", "view must be one of"),
+        ("--committee 2 --combine median", "combine must be one of mean, vote"),
+        ("--views deskew", "--views goes with --committee"),
+        ("--combine vote", "--combine goes with --committee"),
+        ("--augment shfit", "did you mean 'shift'?"),
+        ("--augment rotation=much", "rotation must be a number"),
+        ("--average 1", "average must be a number"),
+        ("--network lenet6", "did you mean 'lenet5'?"),
+        ("--network lenet5", "--network lenet5 cannot take these data"),
+        ("--network resnet18 --output softmax", "--output goes with sizes"),
+    ],
+)
+def test_wrong_requests(run: Run, options: str, message: str) -> None:
+    done = run("train", "digits", *options.split())
+    assert done.code == 2
+    assert message in done.err
+    assert not Path("runs").exists()
+
+
+def test_a_named_network_learns_images(run: Run) -> None:
+    write_images(Path("images"), side=28)
+    done = run("train", "images", "--network", "nielsen-conv", "--epochs", "1", "--out", "run",
+               "--augment", "affine,elastic", "--average", "0.9")  # fmt: skip
+    assert done.code == 0, done.err
+    model = deltarule.load_model("run/model.safetensors")
+    assert model.shape == (28, 28)
+    assert model.network.shape == (28, 28, 1)
+    assert model.provenance["recipe"]["augment"]["rotation"] == 15
+    assert run("evaluate", "run", "images", "--tta", "shift").code == 0
+
+
+def test_pictures_of_convolutions_and_committees(run: Run) -> None:
+    write_images(Path("images"), side=28)
+    done = run("train", "images", "--network", "lenet5", "--epochs", "1", "--out", "run",
+               "--committee", "2", pictures=True)  # fmt: skip
+    assert done.code == 0, done.err
+    names = {Path(line.split()[-1]).name for line in done.out.splitlines() if "picture:" in line}
+    assert names == {
+        "learning_curves_1.png", "learning_curves_2.png", "first_layer_weights.png",
+        "confusion.png", "worst_mistakes.png",
+    }  # fmt: skip
+    assert all(Path("run", name).stat().st_size > 1000 for name in names)
+
+
+def test_a_plan_is_explained_and_nothing_trained(run: Run) -> None:
+    write_images(Path("images"), side=28)
+    options = ("--network", "lenet5", "--precision", "bfloat16", "--explain-plan")
+    done = run("train", "images", *options)
+    assert (done.code, done.err) == (0, "")
+    for words in ("device: cpu", "patches", "16 bits", "worked on whole"):
+        assert words in done.out
+    assert not Path("runs").exists()
+
+
+def test_moved_copies_are_averaged(run: Run) -> None:
+    train(run)
+    model, test = deltarule.load_model("run/model.safetensors"), data.load("digits").test
+    expected = deltarule.evaluate(with_moved_copies(model, "shift,rotate"), test)
+    out = run("evaluate", "run", "digits", "--tta", "shift,rotate").out
+    assert re.match(rf"accuracy: +{100 * expected.accuracy:.2f} %", out)
+    assert "members" not in out
+    wrong = run("evaluate", "run", "digits", "--tta", "flip")
+    assert wrong.code == 2
+    assert "--tta must be one of shift, rotate" in wrong.err

@@ -23,6 +23,7 @@ OUTSIDE = {
     "epsilon": [-1e-9, NAN, INF],
     "weight_decay": [-1, NAN, INF],
     "clip": [0, -1, NAN, INF, "no"],
+    "average": [-0.1, 1, NAN, "no"],
     "label_smoothing": [-0.1, 1.1, NAN],
     "decay": [-1, NAN, INF],
     "decay_every": [0, 1.5, None],
@@ -41,6 +42,7 @@ INSIDE = {
     "epsilon": [0, 1],
     "weight_decay": [0, 1],
     "clip": [1e-30, 1, None],
+    "average": [0, 0.999],
     "label_smoothing": [0, 1],
     "decay": [0, 2, None],
     "decay_every": [1, 100],
@@ -52,7 +54,7 @@ EACH_INSIDE = [(name, value) for name, values in INSIDE.items() for value in val
 
 
 def test_every_number_of_a_recipe_is_tested_here():
-    others = {"cost", "optimizer", "schedule", "precision", "monitor", "class_weight"}
+    others = {"cost", "optimizer", "schedule", "precision", "monitor", "class_weight", "augment"}
     names = {field.name for field in dataclasses.fields(Recipe)}
     assert names == set(OUTSIDE) | others == set(INSIDE) | others
 

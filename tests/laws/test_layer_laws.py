@@ -254,9 +254,10 @@ def test_a_network_of_it_counts_what_it_draws(row):
     params, _ = parameters(row)
     network = Network(row.layer, shape=row.takes)
     assert network.count() == sum(array.size for array in params.values())
-    pixels = int(np.prod(row.gives[:-1]))
-    weights = sum(a.size for name, a in params.items() if name.split(".")[-1] == "w")
-    assert network.multiplications() == weights * pixels
+    if not any(name.endswith(".w") for name in params):
+        pixels = int(np.prod(row.gives[:-1]))
+        weights = sum(a.size for name, a in params.items() if name == "w")
+        assert network.multiplications() == weights * pixels
     assert " x ".join(map(str, row.gives)) in network.summary()
 
 
@@ -438,3 +439,14 @@ def test_inner_layers_draw_apart():
     y, _ = block.apply({}, {}, jnp.ones((100, 100)), key=KEY, train=True)
     # Each part is 0 or 2. Were the masks one, the sum would never be 2.
     assert abs((y == 2).mean() - 0.5) < 4 * np.sqrt(0.25 / 10_000)
+
+
+def test_multiplications_by_hand():
+    # 3x3 on 4x4 pixels, 2 channels to 5: 16 * 90 = 1440; in both branches 1x1 on 16 pixels, 5 to
+    # 3: 16 * 15 = 240; then 2 * 2 * 3 = 12 numbers to 7 units
+    block = Residual((Conv(3, 1), Activation("relu")), shortcut=(Conv(3, 1, bias=False),))
+    network = Network(Conv(5, 3, padding="same"), block, MaxPool(2), Flatten(), Dense(7),
+                      shape=(4, 4, 2))  # fmt: skip
+    assert network.multiplications() == 1440 + 240 + 240 + 12 * 7
+    gate = Scale((GlobalAvgPool(), Dense(2), Dense(5)))
+    assert Network(Conv(5, 1), gate, shape=(4, 4, 2)).multiplications() == 160 + 10 + 10

@@ -12,7 +12,7 @@ from typing import Any
 
 import jax
 
-from deltarule.network.layers.blocks import checked_layers, every
+from deltarule.network.layers.blocks import checked_layers, every, walk
 from deltarule.network.layers.contract import (
     Arrays,
     HostArrays,
@@ -31,7 +31,7 @@ from deltarule.network.layers.pooling import AvgPool, MaxPool
 Params = tuple[Arrays, ...]
 HostParams = tuple[HostArrays, ...]
 
-MOST_AT_ONCE, PIXELS_AT_ONCE = 64, 1 << 16  # images; measured, see docs/decisions/
+MOST_AT_ONCE, BYTES_AT_ONCE = 64, 1 << 24  # images, bytes of patches; see docs/decisions/
 
 _EITHER_OR = " Give either layers, or one list of sizes such as [784, 30, 10]."
 _RELU_LIKE = ("relu", "leaky_relu", "elu", "gelu", "softplus")
@@ -211,10 +211,10 @@ class Network:
         >>> Network([784, 30, 10]).multiplications()
         23820
         """
-        params, _ = self.init(None, shape)
         total = 0
-        for layer, gives in zip(params, self._shapes(shape)[1:], strict=True):
-            weights = sum(array.size for name, array in layer.items() if is_weight(name))
+        for layer, takes, gives in walk(self.layers, self._input_shape(shape)):
+            params, _, _ = layer.init(None, takes)
+            weights = sum(array.size for name, array in params.items() if is_weight(name))
             total += weights * math.prod(gives[:-1])
         return total
 
@@ -263,16 +263,20 @@ class Network:
 def images_at_once(network: Network, shape: Shape | None = None) -> int | None:
     """Return how many images a CPU should work on together; None where nothing convolves.
 
-    Convolution unfolds an image into patches, as many numbers as the kernel has pixels for each
-    one: those of a few images stay in the cache, those of a whole batch would fill the memory.
+    Convolution unfolds an image into patches, as many numbers as the kernel sees for each pixel:
+    those of a few images stay in the cache, those of a whole batch would fill the memory.
 
     >>> images_at_once(Network(Conv(20, 5), shape=(28, 28, 1)))
     64
+    >>> images_at_once(Network(Conv(48, 3, padding="same"), shape=(28, 28, 48)))
+    12
     """
-    if not any(isinstance(layer, Conv) for layer in network.every_layer()):
-        return None
-    pixels = math.prod((network.shape or shape or (1,))[:2])
-    return max(1, min(MOST_AT_ONCE, PIXELS_AT_ONCE // pixels))
+    patches = [
+        4 * math.prod((*gives[:2], *layer.kernel, takes[2]))  # bytes an image
+        for layer, takes, gives in walk(network.layers, network.shape or shape or ())
+        if isinstance(layer, Conv) and isinstance(layer.kernel, tuple)
+    ]
+    return max(1, min(MOST_AT_ONCE, BYTES_AT_ONCE // max(patches))) if patches else None
 
 
 def _dense_layers(

@@ -175,13 +175,29 @@ def checked_layers(name: str, layers: Any, least: int = 0, hint: str = "") -> La
     return tuple(layers)
 
 
+def inside(layer: Layer) -> tuple[Layers, ...]:
+    """Return the chains of layers that ``layer`` is made of; all of them see its input."""
+    if isinstance(layer, Residual):
+        return layer.layers, layer.shortcut
+    if isinstance(layer, Concat):
+        return layer.branches
+    return (layer.layers,) if isinstance(layer, Scale) else ()
+
+
 def every(layers: Sequence[Layer]) -> Iterator[Layer]:
     """Yield ``layers`` and all that they are made of."""
     for layer in layers:
         yield layer
-        if isinstance(layer, Residual):
-            yield from every((*layer.layers, *layer.shortcut))
-        elif isinstance(layer, Concat):
-            yield from every([inner for branch in layer.branches for inner in branch])
-        elif isinstance(layer, Scale):
-            yield from every(layer.layers)
+        for chain in inside(layer):
+            yield from every(chain)
+
+
+def walk(layers: Sequence[Layer], shape: Shape) -> Iterator[tuple[Layer, Shape, Shape]]:
+    """Yield each layer that is made of no others, the shape it takes and the shape it gives."""
+    for layer in layers:
+        gives = layer.init(None, shape)[2]
+        if not inside(layer):
+            yield layer, shape, gives
+        for chain in inside(layer):
+            yield from walk(chain, shape)
+        shape = gives

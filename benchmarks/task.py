@@ -163,9 +163,13 @@ class Task:
         return self.dataset.y.astype(np.int64)
 
     def inputs(self) -> np.ndarray:
-        """Return the inputs scaled to [0, 1], float32 [n, inputs]: for peers that scale before."""
+        """Return the inputs scaled to [0, 1], [n, inputs], for peers that scale before.
+
+        They are float32; float64 in a check that is worked out in that.
+        """
+        dtype = np.float64 if self.workload.precision == "float64" else np.float32
         x = self.dataset.x.reshape(len(self.dataset), -1)
-        return x.astype(np.float32) * np.float32(self.dataset.scale)
+        return x.astype(dtype) * dtype(self.dataset.scale)
 
     def one_hot(self) -> np.ndarray:
         """Return the targets, float32 [n, classes]."""

@@ -31,7 +31,7 @@ SMALL = {
 }
 PIXELS = 18 * 18  # 18 -> 14 -> 7 -> 3 -> 1: pooling leaves a row and a column out
 IMAGE = task.Workload(
-    "image", (PIXELS, 9, 4), 8, 0.05, "relu", "softmax", maps=(3, 5), momentum=0.9
+    "image", (PIXELS, 20, 4), 8, 0.02, "relu", "softmax", maps=(3, 5), momentum=0.9
 )
 LARGE = {
     "image": IMAGE,
@@ -76,9 +76,8 @@ def test_every_peer_reaches_our_weights(name: str, workload: task.Workload) -> N
 @pytest.mark.parametrize("workload", LARGE.values(), ids=LARGE)
 def test_pytorch_reaches_our_weights_in_images_and_with_momentum(workload: task.Workload) -> None:
     sizes = {"examples": 90, "inputs": PIXELS}  # 11 batches of 8, and one of 2
-    run.check(
-        InProcess(peers.OURS, **sizes), able("torch_eager", workload, **sizes), workload, steps=12
-    )
+    theirs, exact = able("torch_eager", workload, **sizes), replace(workload, precision="float64")
+    run.check(InProcess(peers.OURS, **sizes), theirs, exact, steps=12)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -16,10 +17,13 @@ import pytest
 import deltarule
 from deltarule import (
     Activation,
+    Augment,
+    Conv,
     Dataset,
     Dense,
     Dropout,
     Flatten,
+    MaxPool,
     Network,
     Recipe,
     data,
@@ -30,6 +34,7 @@ from deltarule import (
     save_model,
     textbook,
     train,
+    train_committee,
 )  # fmt: skip
 
 CORNERS = np.array(list(product([0, 1], repeat=2)))
@@ -120,3 +125,20 @@ def test_the_command_trains_and_answers_in_json(tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     assert 0.3 < json.loads(done.stdout)["test"]["accuracy"] < 1
     assert load_model(tmp_path / "run" / "model.safetensors").classes == tuple("0123456789")
+
+
+def test_a_network_of_images_learns_moved_digits(digits):
+    relu = Activation("relu")
+    layers = Conv(8, 3, weight_init="he_normal"), MaxPool(2), relu, Flatten(), Dense(10)
+    network = Network(*layers, Activation("softmax"), shape=(8, 8, 1))
+    recipe = replace(QUICK, augment=Augment(shift=0.5), average=0.95)
+    run = fit(network, digits.train, digits.validation, recipe)
+    assert run.history[-1]["validation_accuracy"] > 0.85
+
+
+def test_a_committee_answers_as_one(digits, tmp_path):
+    network = Network([64, 16, 10], output="softmax")
+    run = train_committee(network, digits.train, None, QUICK, tmp_path / "run", members=2)
+    result = evaluate(load_model(tmp_path / "run" / "model.safetensors"), digits.test)
+    assert result.accuracy >= min(result.member_accuracies)
+    assert len(run.members) == 2

@@ -25,7 +25,7 @@ class TorchEager:
         self.x = torch.from_numpy(task.inputs())
         parts = layers(job)
         self.learning = [part for part in parts if isinstance(part, nn.Conv2d | nn.Linear)]
-        model = nn.Sequential(*parts)
+        model = nn.Sequential(*parts).to(self.x.dtype)
         if job.maps:
             self.x = self.x.reshape(-1, 1, job.side, job.side)
             self.x = self.x.to(memory_format=torch.channels_last)

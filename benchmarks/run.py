@@ -32,7 +32,7 @@ PAGE = HERE.parent / "docs" / "benchmarks.md"
 ROUNDS = 7  # fewer are never stored among RESULTS
 CHECKED_STEPS = 100
 CHECKED_LARGE = 10
-TOLERANCE = 1e-4  # of any weight or bias, after so many steps
+TOLERANCE = {"float32": 1e-4, "float64": 1e-9}  # of any weight or bias, after so many steps
 ROUNDED = 1e-5  # some weight must differ by more where operands were bfloat16
 LEARNED = 0.95  # of the first cost is the most that may be left
 NEAR = 0.1  # of what was learned may lie between two costs
@@ -117,9 +117,10 @@ def measure(job: Workload, workers: list[Worker], rounds: int) -> dict[str, Any]
 def check(ours: Worker, worker: Worker, job: Workload, steps: int = CHECKED_STEPS) -> None:
     """Raise ``AssertionError`` unless both end at the same weights: else they do other work."""
     difference = disagreement(ours.learned(job, steps), worker.learned(job, steps))
-    if not difference <= TOLERANCE:  # so that NaN fails too
+    tolerance = TOLERANCE[job.precision]
+    if not difference <= tolerance:  # so that NaN fails too
         raise AssertionError(
-            f"{worker.name} must reach our weights within {TOLERANCE:g} after {steps} steps of "
+            f"{worker.name} must reach our weights within {tolerance:g} after {steps} steps of "
             f"{job.name}, but one differs by {difference:.2g}; it does not do the same work."
         )
 

@@ -235,7 +235,8 @@ def with_moved_copies(model: Model | Committee, names: str) -> Committee:
     """Return a committee of ``model`` and itself, asked about moved copies of each image.
 
     ``names``: "shift" for the nine shifts by up to a pixel; "rotate" for turns by 0 and 7 degrees
-    both ways; "shift,rotate" for all 27 of them. The answer is the mean over the copies. (Test-time
+    both ways; "shift,rotate" for all 27 of them. The answer is the mean over the copies, or, of a
+    committee that votes, the vote of all. (Test-time
     augmentation: Krizhevsky, Sutskever and Hinton 2012, section 4.1, with other copies.)
     """
     copies: tuple[str, ...] = ("",)

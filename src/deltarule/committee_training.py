@@ -24,6 +24,7 @@ from deltarule.data.views import view, viewed
 from deltarule.errors import CheckpointError
 from deltarule.files import load_model, save_model
 from deltarule.learning import Callback, Recipe, Run
+from deltarule.learning.setup import check_data
 from deltarule.network import Model, Network
 from deltarule.runs import CONFIG, ENVIRONMENT, MODEL, RunFolder
 from deltarule.storage import printable
@@ -127,6 +128,7 @@ def train_committee(
     """
     wanted = _wanted(networks, recipes, views, members)
     choose("combine", combine, dict.fromkeys(COMBINE))
+    _check_together(wanted, training, combine)
     jobs = _jobs(jobs, members)
     each_view = tuple(member.view for member in wanted)
     facts = {"members": members, "views": list(each_view), "combine": combine}
@@ -138,10 +140,12 @@ def train_committee(
         if resume:
             _check_same(home, facts)
         asked = {"source": source, "options": dict(options or {}), "committee": facts}
-        home.write_json(CONFIG, asked)
-        home.write_json(ENVIRONMENT, environment())
+        if not resume:
+            home.write_json(CONFIG, asked)
         team = _Team(home.path, training, validation, callbacks, resume, keep)
         runs = team.train(wanted, jobs)
+        home.write_json(CONFIG, asked)  # of a resumed one only now: the members have accepted it
+        home.write_json(ENVIRONMENT, environment())
         committee = None
         if len(runs) == members and all(run.finished for run in runs):
             # what is kept of each, with where it comes from
@@ -273,6 +277,21 @@ def _wanted(
                 "recipe and view, so they would be equal; give their recipes different seeds."
             )
     return wanted
+
+
+def _check_together(wanted: Sequence[_Member], training: Dataset, combine: str) -> None:
+    """Refuse, before any of them is trained, members that could not be or answer together."""
+    if combine == "vote" and not training.classes:
+        raise ValueError("combine 'vote' needs classes; choose 'mean' for regression.")
+    for member in dict.fromkeys(wanted):
+        shown = viewed(training[:1], member.view)
+        check_data(member.network, shown, None, member.recipe)
+        ours, first = member.network.output, wanted[0].network.output
+        if ours != first:
+            raise ValueError(
+                f"members must all have the same output activation; the first has {first!r}, "
+                f"another {ours!r}: end their networks alike."
+            )
 
 
 def _each(name: str, value: T | Sequence[T], kind: type[T], members: int) -> list[T]:

@@ -146,3 +146,26 @@ def test_moved_copies_are_averaged(run: Run) -> None:
     wrong = run("evaluate", "run", "digits", "--tta", "flip")
     assert wrong.code == 2
     assert "--tta must be one of shift, rotate" in wrong.err
+
+
+def test_a_refused_resume_changes_nothing(run: Run) -> None:
+    train(run, "--committee", "2")
+    before = Path("run/config.json").read_bytes()
+    assert run("train", "--resume", "run", "--epochs", "4").code == 5
+    assert Path("run/config.json").read_bytes() == before
+    assert run("train", "--resume", "run").code == 0
+    assert run("train", "--resume", "run", "--epochs", "4", "--force").code == 0
+    assert json.loads(Path("run/config.json").read_text())["options"]["epochs"] == 4
+
+
+def test_the_plan_of_members_with_views_of_another_size(run: Run) -> None:
+    done = run("train", "digits", "--committee", "1", "--views", "pad-12", "--explain-plan")
+    assert (done.code, done.err) == (0, "")
+
+
+def test_a_member_that_cannot_be_is_refused_before_any_is_trained(run: Run) -> None:
+    options = ("--network", "64,10", "--committee", "2", "--views", "original,pad-12")
+    done = run("train", "digits", *options, "--out", "five")
+    assert done.code == 2
+    assert "the network expects inputs of shape (64,)" in done.err
+    assert not Path("five").exists()

@@ -24,6 +24,7 @@ def evaluate(
     from deltarule import learning
     from deltarule.cli.options import recipe_of, take_split
     from deltarule.cli.report import (
+        MEMBERS,
         calibration_lines,
         committee_lines,
         confusion_lines,
@@ -39,7 +40,10 @@ def evaluate(
     cost = cost or recipe_of(loaded).get("cost", "cross_entropy")
     result = learning.evaluate(with_moved_copies(loaded, tta) if tta else loaded, data, cost)
     if json_:
-        typer.echo(document(summary_of(result)))
+        facts = summary_of(result)
+        if tta:  # they are copies, no members
+            facts = {k: v for k, v in facts.items() if k not in MEMBERS}
+        typer.echo(document(facts))
         return
     cost_line = f"cost:           {result.cost:.4f}"
     lines = [

@@ -6,6 +6,8 @@ from typing import Any
 from deltarule.learning import Evaluation
 from deltarule.storage import encoded, printable
 
+MEMBERS = ("member_accuracies", "disagreement")  # what only a committee's summary has
+
 
 def score_lines(name: str, result: Evaluation) -> list[str]:
     """Return the accuracy under ``name`` with the counts behind it, and its interval."""

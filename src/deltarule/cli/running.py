@@ -64,7 +64,9 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> int:
     recipe, members = recipe_of(options), members_of(options)
     networks = _networks(options, splits, members)
     if request.explain:
-        return _explain(networks[0], splits, recipe)
+        few = splits.train.take(1)
+        seen = viewed(few, members.views[0]) if members else few
+        return _explain(networks[0], seen.shape, len(splits.train), recipe)
     folder, fresh = _folder(request, options["source"])
     validation = splits.validation if len(splits.validation) else None
     keep: dict[str, Any] = {
@@ -104,10 +106,9 @@ def _networks(options: dict[str, Any], splits: Splits, members: Members | None) 
     return [network_of(options, viewed(few, view)) for view in members.views]
 
 
-def _explain(network: Network, splits: Splits, recipe: Recipe) -> int:
-    data = splits.train
+def _explain(network: Network, shape: tuple[int, ...], examples: int, recipe: Recipe) -> int:
     plan = make_plan(
-        network, data.shape, len(data), min(recipe.batch_size, len(data)),
+        network, shape, examples, min(recipe.batch_size, examples),
         precision=recipe.precision, every_epoch=recipe.early_stopping is not None,
     )  # fmt: skip
     for line in plan.explain():

@@ -58,8 +58,8 @@ class Plan:
             "products: operands of 16 bits, sums of 32; weights stay in 32"
             if self.kernels.product == "bfloat16" else "products: in the precision of the weights",
             "batch: worked on whole" if self.part is None else
-            f"batch: in parts of at most {self.part} examples whose gradients are added, so that "
-            "their patches stay in the cache",
+            f"batch: in parts of at most {self.part} examples, where it divides into equal ones; "
+            "their gradients are added, and their patches stay in the cache",
             f"calls: {self.epochs_per_call} epochs each" if self.epochs_per_call > 1 else
             f"calls: about {CALL_SECONDS:g} s each, at first {self.steps_per_call:,} of "
             f"{self.steps:,} steps",

@@ -244,7 +244,7 @@ class Network:
 
     def _input_shape(self, shape: Shape | None) -> Shape:
         known = self.shape if self.shape is not None else shape
-        if known is None:
+        if not known:
             raise ValueError("shape must be given: the network does not know its input's shape.")
         if shape is not None and math.prod(known) != math.prod(shape):
             raise ValueError(

@@ -9,7 +9,7 @@ from deltarule.cli.options import Device, Json, Quiet, ready
 
 
 def reproduce(
-    study: Annotated[str, typer.Argument(metavar="STUDY", help="talk or nielsen.")],
+    study: Annotated[str, typer.Argument(metavar="STUDY", help="talk, nielsen or nielsen-ch6.")],
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Runs of each experiment.")] = 3,
     only: Annotated[
         list[str] | None,

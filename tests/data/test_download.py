@@ -240,7 +240,8 @@ def test_slow_mirror_is_left(server, monkeypatch, slow):
         pytest.raises(DownloadError, match=r"sent \d+ bytes in 0.4 s|timed out"),
     ):
         fetch(server, first=slow)
-    with within(4):
+    monkeypatch.setattr(download, "PATIENCE", 3.0)  # a busy machine may hold up the good mirror
+    with within(8):
         assert_installed(fetch(server, first=slow, second=send(CONTENT)))
 
 
@@ -267,10 +268,10 @@ def test_name_that_is_looked_up_for_ever(monkeypatch):
 
 
 def test_slow_line_that_goes_on_is_waited_for(server, monkeypatch):
-    # 8 kB every 0.08 s is 100 kB/s: five times the least rate, and 1 s in all, twice the patience.
-    monkeypatch.setattr(download, "PATIENCE", 0.5)
-    monkeypatch.setattr(download, "SLOWEST", 20_000)
-    assert_installed(fetch(server, first=drip(CONTENT, 8192, 0.08)))
+    # 8 kB every 0.2 s is 41 kB/s: five times the least rate, and 2.4 s in all, twice the patience.
+    monkeypatch.setattr(download, "PATIENCE", 1.2)
+    monkeypatch.setattr(download, "SLOWEST", 8192)
+    assert_installed(fetch(server, first=drip(CONTENT, 8192, 0.2)))
 
 
 def test_line_that_becomes_too_slow_is_left(server, monkeypatch):

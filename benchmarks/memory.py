@@ -1,4 +1,6 @@
-"""How much memory training takes at most: ``python benchmarks/memory.py lenet512`` prints MiB.
+"""How much memory training takes at most, in MiB.
+
+``python benchmarks/memory.py deltarule_engine lenet512`` prints it for that deltarule and workload.
 
 The kernel counts for a whole process, so each measurement is a fresh one: the interpreter, the
 libraries, all 50 000 examples, compilation and the first steps of ``fit``; after these a run of a
@@ -13,7 +15,7 @@ from pathlib import Path
 import peers
 from task import SUITES, Task, Workload, load_examples
 
-from deltarule import Callback, Run, fit
+from deltarule import Callback, Run
 
 STEPS = 20  # at least; the peak is reached after about ten
 STATUS = Path("/proc/self/status")  # of Linux
@@ -29,22 +31,18 @@ class FewSteps(Callback):
             run.stop("enough steps")
 
 
-def peak_mib(workload: str) -> float | None:
+def peak_mib(ours: str, workload: str) -> float | None:
     """Return the peak memory of training ``workload`` in MiB, None where nobody counts it."""
     if not STATUS.exists():
         return None
-    command = [sys.executable, __file__, workload]
+    command = [sys.executable, __file__, ours, workload]
     printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     return float(json.loads(printed))
 
 
-def train(job: Workload) -> None:
-    """Train for a few steps, as our peer does."""
-    ours = peers.load(peers.OURS)(Task(job, load_examples()))
-    fit(
-        ours.network, ours.task.dataset,
-        recipe=ours.recipe, params=ours.first, callbacks=[FewSteps()],
-    )  # fmt: skip
+def train(ours: str, job: Workload) -> None:
+    """Train for a few steps, as the peer ``ours`` does."""
+    peers.load(ours)(Task(job, load_examples())).fit(FewSteps())
 
 
 def own_peak_mib() -> float:
@@ -55,5 +53,5 @@ def own_peak_mib() -> float:
 
 if __name__ == "__main__":
     jobs = {job.name: job for suite in SUITES for job in suite.workloads}
-    train(jobs[sys.argv[1]])
+    train(sys.argv[1], jobs[sys.argv[2]])
     print(json.dumps(own_peak_mib()))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from peers import OURS, PEERS
+from peers import PEERS
 from task import Workload
 
 STARTUP_GOALS = {"deltarule --help": 0.3}  # seconds
@@ -17,15 +17,16 @@ MEMORY_GOAL = 2048  # MiB
 def summary(workload: Workload, examples: int, seconds: dict[str, list[float]]) -> dict[str, Any]:
     """Return the statistics of one workload from the seconds a step in each round.
 
-    A ratio is a peer's time over ours in the same round; above 1 ours is faster.
+    Ours comes first. A ratio is a peer's time over ours in the same round; above 1 ours is faster.
     """
-    ours = np.array(seconds[OURS])
+    first = next(iter(seconds))
+    ours = np.array(seconds[first])
     steps = workload.steps(examples)
     rows = {}
     for peer, times in seconds.items():
         step = float(np.median(times))
         row = {"us_per_step": step * 1e6, "seconds_per_epoch": step * steps}
-        if peer != OURS:
+        if peer != first:
             q1, median, q3 = np.quantile(np.array(times) / ours, (0.25, 0.5, 0.75))
             row |= {"ratio": float(median), "q1": float(q1), "q3": float(q3)}
             row["goal"] = workload.goals.get(peer)
@@ -41,6 +42,7 @@ def tables(results: dict[str, Any]) -> str:
         f"{results['rounds']} rounds on {machine['cores']} cores, {machine['architecture']}, "
         f"AVX-512: {machine['avx512']}, AMX: {machine['amx']}. Examples: {results['examples']}. "
         f"{', '.join(f'{name} {number}' for name, number in versions.items())}.",
+        *([f"With {results['companion']}."] if "companion" in results else []),
         _epochs(results["workloads"]),
         _ratios(results["workloads"]),
     ]
@@ -56,18 +58,16 @@ def tables(results: dict[str, Any]) -> str:
 def _epochs(workloads: dict[str, Any]) -> str:
     rows = []
     for name, workload in workloads.items():
-        ours = workload["peers"][OURS]
+        peer, ours = next(iter(workload["peers"].items()))
         us, seconds = f"{ours['us_per_step']:.1f}", f"{ours['seconds_per_epoch']:.3f}"
         rows.append((name, workload["title"], us, seconds))
-    return _table(("", "deltarule", "µs a step", "s an epoch"), rows)
+    return _table(("", PEERS[peer].title, "µs a step", "s an epoch"), rows)
 
 
 def _ratios(workloads: dict[str, Any]) -> str:
     rows, places = [], _places(workloads)
     for name, workload in workloads.items():
-        for peer, row in workload["peers"].items():
-            if peer == OURS:
-                continue
+        for peer, row in list(workload["peers"].items())[1:]:
             ratio, q1, q3 = (f"{row[what]:.{places}f}" for what in ("ratio", "q1", "q3"))
             goal = "" if row["goal"] is None else f"{row['goal']:g}"
             reached = _verdict(row["goal"], row["ratio"] >= (row["goal"] or 0))

@@ -13,13 +13,14 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Collection
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from memory import peak_mib
-from peers import OURS, PEERS
+from peers import PEERS
 from report import draw, summary, tables
 from task import EXAMPLES, SUITES, Suite, Task, Workload, load_examples
 from workers import Worker, disagreement, interleaved
@@ -47,9 +48,9 @@ COMMANDS = {
 def main() -> None:
     """Measure, store and print; or draw the stored results into the page."""
     options = _options()
-    for suite in SUITES:
+    for suite in options.suites:
         path = (options.out or RESULTS) / f"{suite.name}.json"
-        chosen = [job for job in suite.workloads if job in options.workloads]
+        chosen = [job for job in suite.workloads if job.name in options.workloads]
         if options.draw and path.exists():
             draw(PAGE, json.loads(path.read_text(encoding="utf-8")), suite.marker)
         if options.draw or not chosen:
@@ -58,7 +59,7 @@ def main() -> None:
         if options.out or _whole(suite, chosen, options):
             path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
         else:
-            _say("A part, or few rounds: printed, and stored only where --out says.")
+            _say("A part, few rounds or no companion: printed, and stored only where --out says.")
         print(tables(results))
 
 
@@ -66,8 +67,7 @@ def benchmark(
     suite: Suite, workloads: list[Workload], wanted: list[str], rounds: int
 ) -> dict[str, Any]:
     """Return the results of ``workloads`` for the wanted peers that can run here."""
-    beside = wanted if suite.peers is None else [peer for peer in wanted if peer in suite.peers]
-    names = [name for name in PEERS if name in {OURS, *beside}]
+    names = [suite.ours, *(peer for peer in suite.peers if peer in wanted)]
     missing = {name: why for name in names if (why := PEERS[name].missing())}
     workers = [Worker(name) for name in names if name not in missing]
     left_out = [f"{PEERS[name].title} ({why})" for name, why in missing.items()]
@@ -87,9 +87,11 @@ def benchmark(
         "rounds": rounds,
         "workloads": measured,
     }
+    if suite.with_companion:
+        results["companion"] = companion()[1]
     if suite.startup:
         results["startup"] = startup(rounds)
-    peaks = {name: peak_mib(name) for name in suite.memory if name in measured}
+    peaks = {name: peak_mib(suite.ours, name) for name in suite.memory if name in measured}
     if found := {name: mib for name, mib in peaks.items() if mib is not None}:
         results["memory"] = found
     return results | {"left_out": left_out}
@@ -98,6 +100,7 @@ def benchmark(
 def measure(job: Workload, workers: list[Worker], rounds: int) -> dict[str, Any]:
     """Check that the peers agree, warm them up, and time them in turns; ours comes first."""
     ours, *others = workers
+    learns = job.our_steps or job.precision != "float32"
     # Among millions of relu neurons one is so near 0 that float32 puts it on either side, and one
     # such neuron moves every weight.
     exact, steps = ("float64", CHECKED_LARGE) if job.our_steps else ("float32", CHECKED_STEPS)
@@ -105,11 +108,12 @@ def measure(job: Workload, workers: list[Worker], rounds: int) -> dict[str, Any]
         _say(f"{job.name}: {worker.name} must agree")
         adapted = PEERS[worker.name].adapted(job)
         check(ours, worker, replace(adapted, precision=exact), steps)
-        if job.our_steps:
+        if learns:
             check_learning(ours, worker, Task(adapted, load_examples()).take(steps))
     for worker in workers:
         _say(f"{job.name}: {worker.name} warms up")
-        worker.prepare(job, job.our_steps if worker is ours else job.peer_steps)
+        entry = PEERS[worker.name]
+        worker.prepare(entry.timed(job), entry.block(job))
     _say(f"{job.name}: {rounds} rounds")
     return summary(job, EXAMPLES, interleaved(workers, rounds))
 
@@ -126,13 +130,13 @@ def check(ours: Worker, worker: Worker, job: Workload, steps: int = CHECKED_STEP
 
 
 def check_learning(ours: Worker, worker: Worker, task: Task) -> None:
-    """Raise ``AssertionError`` unless both learn ``task``, in its precision, and about as much.
+    """Raise ``AssertionError`` unless both learn ``task``, as they are timed, and about as much.
 
     After many steps, or in bfloat16, weights part; so it is the costs that must be near.
     """
-    job, first = task.workload, task.cost(task.first_weights())
-    costs = []
+    first, costs = task.cost(task.first_weights()), []
     for each in (ours, worker):
+        job = PEERS[each.name].timed(task.workload)
         weights = each.learned(job, task.steps)
         costs.append(task.cost(weights))
         if not costs[-1] <= LEARNED * first:
@@ -194,38 +198,49 @@ def versions() -> dict[str, str]:
     return found
 
 
+def companion() -> tuple[bool, str]:
+    """Return whether the companion can be used here, and what it is or why not."""
+    # Every worker imports this file, and PyTorch's process needs no JAX.
+    from deltarule.network import companion as ours
+
+    return ours.is_there(), ours.describe()
+
+
 def _whole(suite: Suite, chosen: list[Workload], options: argparse.Namespace) -> bool:
     """Whether a run may take the place of the stored results of ``suite``."""
-    full = len(chosen) == len(suite.workloads) and set(options.peers) >= set(suite.peers or PEERS)
-    return full and options.rounds >= ROUNDS
+    full = len(chosen) == len(suite.workloads) and set(options.peers) >= set(suite.peers)
+    there = not suite.with_companion or companion()[0]
+    return full and there and options.rounds >= ROUNDS
 
 
 def _options() -> argparse.Namespace:
-    known = {job.name: job for suite in SUITES for job in suite.workloads}
-
-    def workloads(text: str) -> list[Workload]:
-        return [known[name] for name in _names("workload", text, list(known))]
-
-    def peers(text: str) -> list[str]:
-        return _names("peer", text, list(PEERS))
-
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    known = {suite.name: suite for suite in SUITES}
+    parser.add_argument("--suites", default=",".join(known), help=f"of {', '.join(known)}")
     parser.add_argument(
-        "--workloads", type=workloads, default=list(known.values()), help=",".join(known)
+        "--workloads", help="of these suites; a name is measured in each of them that has it"
     )
-    parser.add_argument("--peers", type=peers, default=list(PEERS), help=",".join(PEERS))
+    parser.add_argument(
+        "--peers", default=",".join(PEERS),
+        help=f"of {', '.join(PEERS)}; a suite has its own, and its deltarule is always measured",
+    )  # fmt: skip
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--out", type=Path, help="a folder for the results, of parts too")
     parser.add_argument("--draw", action="store_true", help="only draw what is stored")
-    return parser.parse_args()
+    options = parser.parse_args()
+    options.suites = [known[name] for name in _names(parser, "suite", options.suites, known)]
+    jobs = list(dict.fromkeys(job.name for suite in options.suites for job in suite.workloads))
+    options.workloads = _names(parser, "workload", options.workloads or ",".join(jobs), jobs)
+    options.peers = _names(parser, "peer", options.peers, PEERS)
+    return options
 
 
-def _names(what: str, text: str, known: list[str]) -> list[str]:
+def _names(
+    parser: argparse.ArgumentParser, what: str, text: str, known: Collection[str]
+) -> list[str]:
     names = text.split(",")
     if unknown := [name for name in names if name not in known]:
-        raise argparse.ArgumentTypeError(
-            f"unknown {what} {unknown[0]!r}; choose from {', '.join(known)}"
-        )
+        parser.error(f"unknown {what} {unknown[0]!r}; choose from {', '.join(known)}")
     return names
 
 

@@ -111,9 +111,5 @@ def interleaved(trainers: Sequence[Trainer], rounds: int) -> dict[str, list[floa
 
 def disagreement(ours: Weights, theirs: Weights) -> float:
     """Return the largest difference between two sets of weights and biases."""
-    pairs = [
-        (np.asarray(a, float), np.asarray(b, float))
-        for our_layer, their_layer in zip(ours, theirs, strict=True)
-        for a, b in zip(our_layer, their_layer, strict=True)
-    ]
-    return max(float(np.abs(a - b).max()) for a, b in pairs)
+    pairs = zip(ours, theirs, strict=True)
+    return max(float(np.abs(np.asarray(a, float) - np.asarray(b, float)).max()) for a, b in pairs)

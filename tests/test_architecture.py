@@ -50,7 +50,7 @@ MAY_USE = {  # what a part may import of others
     "textbook": {"numpy"},
     "data": {"numpy", "sklearn", "pooch", "requests", "urllib3", "jax", "scipy"},
     "plots": {"numpy", "matplotlib"},
-    "network": {"numpy", "jax"},
+    "network": {"numpy", "jax", "deltarule_native"},
     "learning": {"numpy", "jax", "optax", "sklearn", "scipy"},
     "storage": {"numpy", "safetensors"},
     "committee": {"numpy", "jax", "scipy"},
@@ -63,6 +63,8 @@ MAY_USE = {  # what a part may import of others
     "papers": ANY,
     "cli": ANY,
 }
+
+COMPANION = "deltarule_native"  # used where it is installed; a distribution of its own, in native/
 
 
 def module_name(path):
@@ -165,6 +167,12 @@ def test_one_module_of_data_computes_with_jax():
     assert homes == ["deltarule.data.augment"]
 
 
+def test_one_module_knows_the_companion():
+    uses = {m: others(imports(parsed(path))) for m, path in SOURCES.items()}
+    homes = [module for module, used in uses.items() if COMPANION in used]
+    assert homes == ["deltarule.network.companion.loading"]
+
+
 def test_modules_import_each_other_without_cycles():
     graph = {
         module: ours(imports(parsed(path), types=False)) - {module}
@@ -178,7 +186,7 @@ def test_every_library_is_declared():
     required = [*project["dependencies"], *project["optional-dependencies"]["plot"]]
     declared = {requirement.split(">")[0].split("[")[0].lower() for requirement in required}
     homes = packages_distributions()
-    used = set().union(*(others(imports(parsed(path))) for path in SOURCES.values()))
+    used = set().union(*(others(imports(parsed(path))) for path in SOURCES.values())) - {COMPANION}
     assert {name for name in used if not declared & {d.lower() for d in homes[name]}} == set()
 
 

@@ -38,7 +38,8 @@ class Entry:
     """A row of the table of peers.
 
     ``only_output``: the library's output layer is always this one; ``only_hidden``: it has these
-    neurons and no others. ``distributions`` and ``programs`` must be installed.
+    neurons and no others. ``images``: it has convolutions here. ``distributions`` and ``programs``
+    must be installed. ``ours``: it is deltarule, and a suite may measure the others beside it.
     """
 
     title: str
@@ -47,6 +48,8 @@ class Entry:
     programs: tuple[str, ...] = ()
     only_output: str | None = None
     only_hidden: str | None = None
+    images: bool = False
+    ours: bool = False
 
     def missing(self) -> str | None:
         """Return what this peer lacks here, None if it can run."""
@@ -60,24 +63,41 @@ class Entry:
 
     def refuses(self, workload: Workload) -> str | None:
         """Return why the library cannot do ``workload``, None if it can."""
-        if self.only_hidden in (None, workload.hidden):
-            return None
-        return f"has {self.only_hidden} neurons only"
+        if self.only_hidden not in (None, workload.hidden):
+            return f"has {self.only_hidden} neurons only"
+        if workload.maps and not self.images:
+            return "has no convolutions here"
+        return None
 
     def adapted(self, workload: Workload) -> Workload:
         """Return ``workload`` with the output layer this library really has."""
         return replace(workload, output=self.only_output or workload.output)
 
+    def timed(self, workload: Workload) -> Workload:
+        """Return ``workload`` in the precision in which this peer is timed."""
+        beside = None if self.ours else workload.peer_precision
+        return replace(workload, precision=beside or workload.precision)
+
+    def block(self, workload: Workload) -> int | None:
+        """Return how many steps of ``workload`` are timed at once, None for an epoch."""
+        return workload.our_steps if self.ours else workload.peer_steps
+
 
 PEERS = {
-    "deltarule_engine": Entry("deltarule", "Deltarule"),
-    "torch_eager": Entry("PyTorch", "TorchEager", ("torch",)),
-    "torch_compiled": Entry("PyTorch, torch.compile", "TorchCompiled", ("torch",), ("g++",)),
+    "deltarule_native": Entry(
+        "deltarule with the companion", "DeltaruleNative", images=True, ours=True
+    ),
+    "deltarule_engine": Entry(
+        "deltarule without the companion", "Deltarule", images=True, ours=True
+    ),
+    "torch_eager": Entry("PyTorch", "TorchEager", ("torch",), images=True),
+    "torch_compiled": Entry(
+        "PyTorch, torch.compile", "TorchCompiled", ("torch",), ("g++",), images=True
+    ),
     "sklearn_mlp": Entry("scikit-learn", "SklearnMLP", ("scikit-learn",), only_output="softmax"),
     "keras_jax": Entry("Keras on JAX", "KerasJax", ("keras", "jax")),
     "numpy_textbook": Entry("our textbook, in NumPy", "NumpyTextbook", only_hidden="sigmoid"),
 }
-OURS = "deltarule_engine"
 
 
 def load(peer: str) -> type[Peer]:

@@ -29,7 +29,7 @@ class KerasJax:
 
     def train(self, order: np.ndarray | None = None) -> float:
         first = self.task.first_weights()
-        self.model.set_weights([a for w, b in first for a in (w.T, b)])
+        self.model.set_weights([a.T for a in first])
         x, y = (self.x, self.y) if order is None else (self.x[order], self.y[order])
         start = time.perf_counter()
         self.model.fit(
@@ -39,5 +39,4 @@ class KerasJax:
         return time.perf_counter() - start
 
     def weights(self) -> Weights:
-        arrays = self.model.get_weights()
-        return [(w.T, b) for w, b in zip(arrays[::2], arrays[1::2], strict=True)]
+        return [a.T for a in self.model.get_weights()]

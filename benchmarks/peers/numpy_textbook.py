@@ -16,8 +16,8 @@ class NumpyTextbook:
 
     def train(self, order: np.ndarray | None = None) -> float:
         first = self.task.first_weights()
-        self.network.weights = [w for w, _ in first]
-        self.network.biases = [b[:, None] for _, b in first]
+        self.network.weights = first[::2]
+        self.network.biases = [b[:, None] for b in first[1::2]]
         job = self.task.workload
         start = time.perf_counter()
         self.network.SGD(
@@ -28,4 +28,4 @@ class NumpyTextbook:
 
     def weights(self) -> Weights:
         pairs = zip(self.network.weights, self.network.biases, strict=True)
-        return [(w, b[:, 0]) for w, b in pairs]
+        return [a for w, b in pairs for a in (w, b[:, 0])]

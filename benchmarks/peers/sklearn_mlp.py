@@ -26,7 +26,8 @@ class SklearnMLP:
         self.model.partial_fit(self.x[few], self.y[few], classes=np.arange(job.sizes[-1]))
 
     def train(self, order: np.ndarray | None = None) -> float:
-        for k, (w, b) in enumerate(self.task.first_weights()):
+        first = self.task.first_weights()
+        for k, (w, b) in enumerate(zip(first[::2], first[1::2], strict=True)):
             self.model.coefs_[k][:] = w.T
             self.model.intercepts_[k][:] = b
         self.model.shuffle = order is None
@@ -37,4 +38,4 @@ class SklearnMLP:
 
     def weights(self) -> Weights:
         pairs = zip(self.model.coefs_, self.model.intercepts_, strict=True)
-        return [(w.T, b) for w, b in pairs]
+        return [a for w, b in pairs for a in (w.T, b)]

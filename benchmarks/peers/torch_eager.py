@@ -8,11 +8,10 @@ are in channels_last, and bfloat16 is autocast: forward and loss inside it, the 
 import contextlib
 import time
 from collections.abc import Iterator
-from itertools import pairwise
 
 import numpy as np
 import torch
-from task import KERNEL, POOL, Task, Weights, Workload
+from task import EPSILON, POOL, WEIGHT_DECAY, Task, Weights, Workload
 from torch import nn
 
 ACTIVATIONS = {"sigmoid": nn.Sigmoid, "relu": nn.ReLU}
@@ -23,9 +22,7 @@ class TorchEager:
         job = task.workload
         self.task = task
         self.x = torch.from_numpy(task.inputs())
-        parts = layers(job)
-        self.learning = [part for part in parts if isinstance(part, nn.Conv2d | nn.Linear)]
-        model = nn.Sequential(*parts).to(self.x.dtype)
+        model = nn.Sequential(*layers(job)).to(self.x.dtype)
         if job.maps:
             self.x = self.x.reshape(-1, 1, job.side, job.side)
             self.x = self.x.to(memory_format=torch.channels_last)
@@ -39,7 +36,7 @@ class TorchEager:
             rate *= job.sizes[-1]
         else:
             self.loss, self.y = nn.CrossEntropyLoss(), torch.from_numpy(task.labels)
-        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=rate, momentum=job.momentum)
+        self.optimizer = optimizer(job, self.model, rate)
 
     def prepare(self, model: nn.Module) -> nn.Module:
         """Return the model as it is used."""
@@ -60,8 +57,8 @@ class TorchEager:
         return time.perf_counter() - start
 
     def weights(self) -> Weights:
-        arrays = zip(self._views(), self.task.workload.shapes, strict=True)
-        return [(w.reshape(shape).numpy(), b.numpy()) for (w, b), shape in arrays]
+        arrays = zip(self._views(), self.task.first_weights(), strict=True)
+        return [view.reshape(first.shape).numpy() for view, first in arrays]
 
     def _precision(self) -> contextlib.AbstractContextManager[None]:
         if self.task.workload.precision == "bfloat16":
@@ -69,28 +66,50 @@ class TorchEager:
         return contextlib.nullcontext()
 
     def _start_again(self) -> None:
-        self.optimizer.state.clear()  # of the momentum
-        first = zip(self._views(), self.task.first_weights(), strict=True)
-        for (weight, bias), (w, b) in first:
-            weight.copy_(torch.from_numpy(w).reshape(weight.shape))
-            bias.copy_(torch.from_numpy(b))
+        self.optimizer.state.clear()  # of momentum and of AdamW
+        for view, first in zip(self._views(), self.task.first_weights(), strict=True):
+            view.copy_(torch.from_numpy(first).reshape(view.shape))
 
-    def _views(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Yield views of weights and biases, the axes in the order of ``task.Weights``."""
-        maps = self.task.workload.maps
-        for before, part in pairwise([None, *self.learning]):
-            weight = part.weight.detach()
-            if isinstance(before, nn.Conv2d) and isinstance(part, nn.Linear):
-                weight = weight.unflatten(1, (maps[-1], -1))  # channel by channel here
-            yield weight.movedim(1, -1), part.bias.detach()
+    def _views(self) -> Iterator[torch.Tensor]:
+        """Yield views of what is learned, the axes in the order of ``task.Weights``."""
+        maps = 0
+        for parameter in self.model.parameters():
+            view = parameter.detach()
+            if view.ndim == 4:
+                maps = len(view)
+            elif view.ndim == 2 and maps:
+                view, maps = view.unflatten(1, (maps, -1)), 0  # channel by channel here
+            yield view if view.ndim == 1 else view.movedim(1, -1)
 
 
 def layers(job: Workload) -> list[nn.Module]:
     """Return the layers of a workload, without the last activation: the losses take logits."""
     hidden = ACTIVATIONS[job.hidden]
-    seen: list[nn.Module] = []
-    for m, n in pairwise((1, *job.maps)):
-        seen += [nn.Conv2d(m, n, KERNEL), nn.MaxPool2d(POOL), hidden()]
     dense = [shape for shape in job.shapes if len(shape) == 2]
     units = [part for n, m in dense for part in (nn.Linear(m, n), hidden())]
-    return [*seen, *([nn.Flatten()] if seen else []), *units[:-1]]
+    return [*convolutions(job), *([nn.Flatten()] if job.maps else []), *units[:-1]]
+
+
+def convolutions(job: Workload) -> Iterator[nn.Module]:
+    """Yield the layers that see maps."""
+    hidden, m = ACTIVATIONS[job.hidden], 1
+    for group in job.maps:
+        for n in group:
+            yield nn.Conv2d(m, n, job.kernel, padding=job.padding, bias=not job.batch_norm)
+            if job.batch_norm:
+                yield nn.BatchNorm2d(n, EPSILON)
+                yield hidden()
+            m = n
+        yield nn.MaxPool2d(POOL)
+        if not job.batch_norm:
+            yield hidden()
+
+
+def optimizer(job: Workload, model: nn.Module, rate: float) -> torch.optim.Optimizer:
+    """Return the optimizer of a workload."""
+    if job.optimizer != "adamw":
+        return torch.optim.SGD(model.parameters(), lr=rate, momentum=job.momentum)
+    weights = [parameter for parameter in model.parameters() if parameter.ndim > 1]
+    others = [parameter for parameter in model.parameters() if parameter.ndim == 1]
+    groups = [{"params": weights}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=rate, weight_decay=WEIGHT_DECAY)

@@ -192,8 +192,8 @@ def test_what_an_error_quotes_is_escaped(run: Run) -> None:
 
 def test_help_names_every_command_and_option(run: Run) -> None:
     out = run("--help").out
-    for word in ("train", "evaluate", "predict", "show", "reproduce", "--version", "--debug",
-                 "--install-completion", "--show-completion"):  # fmt: skip
+    for word in ("train", "evaluate", "predict", "show", "reproduce", "doctor", "--version",
+                 "--debug", "--install-completion", "--show-completion"):  # fmt: skip
         assert word in out
     assert run("-h").out == out
 
@@ -206,7 +206,9 @@ def test_no_arguments_show_the_help(run: Run) -> None:
 
 
 @pytest.mark.parametrize("width", ["60", "200"])
-@pytest.mark.parametrize("command", [[], ["train"], ["evaluate"], ["predict"], ["show"]])
+@pytest.mark.parametrize(
+    "command", [[], ["train"], ["evaluate"], ["predict"], ["show"], ["doctor"]]
+)
 def test_help_fits_the_terminal(width: str, command: list[str]) -> None:
     help_ = [sys.executable, "-m", "deltarule", *command, "--help"]
     done = subprocess.run(help_, capture_output=True, text=True, env=terminal(width))

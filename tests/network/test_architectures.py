@@ -286,7 +286,7 @@ def test_one_step_reaches_every_parameter(name, options):
     network = architecture(name, **options)
     params, state = drawn(network)
     x = np.random.default_rng(2).standard_normal((2, *network.shape), np.float32)
-    with using(Kernels("native", "plain")):
+    with using(Kernels("backend", "plain")):
         z, gradient = slopes_of(network, params, state, x, np.array([3, 7]))
     assert z.shape == (2, 10)
     assert np.isfinite(z).all()

@@ -24,8 +24,8 @@ from deltarule.network.kernels import (
     usual,
 )
 
-PATCHES, NATIVE = Kernels("patches", "plain"), Kernels("native", "plain")
-ROUNDED = [Kernels("patches", "bfloat16"), Kernels("native", "bfloat16")]
+PATCHES, BACKEND = Kernels("patches", "plain"), Kernels("backend", "plain")
+ROUNDED = [Kernels("patches", "bfloat16"), Kernels("backend", "bfloat16")]
 NONE, ONE = ((0, 0), (0, 0)), ((1, 1), (1, 1))
 
 # image, kernel, stride, padding, dilation, groups, filters
@@ -119,11 +119,11 @@ def assert_same(got, wanted, tolerance=1e-12):
         np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
 
 
-EACH = [(PATCHES, 1), (PATCHES, 2), (NATIVE, 2)]
+EACH = [(PATCHES, 1), (PATCHES, 2), (BACKEND, 2)]
 
 
 @table(CONVOLUTIONS)
-@pytest.mark.parametrize(("chosen", "n"), EACH, ids=["patches 1", "patches 2", "native"])
+@pytest.mark.parametrize(("chosen", "n"), EACH, ids=["patches 1", "patches 2", "backend"])
 def test_convolution_is_that_of_jax(case, n, chosen, float64):
     x, w, ours, reference = convolution_case(case, n)
     with using(chosen):
@@ -131,7 +131,7 @@ def test_convolution_is_that_of_jax(case, n, chosen, float64):
 
 
 @table(CONVOLUTIONS)
-@pytest.mark.parametrize("chosen", ROUNDED, ids=["patches", "native"])
+@pytest.mark.parametrize("chosen", ROUNDED, ids=["patches", "backend"])
 def test_bfloat16_convolution_errs_by_rounding_only(case, chosen):
     x, w, ours, reference = convolution_case(case, 7, np.float32)
     with using(chosen):
@@ -186,7 +186,7 @@ def test_kernels_work_under_jit_and_vmap(chosen):
             assert_same([a[i] for a in both], step(xs[i], ws[i]), 2e-2)
 
 
-@pytest.mark.parametrize("chosen", [PATCHES, NATIVE, *ROUNDED], ids=str)
+@pytest.mark.parametrize("chosen", [PATCHES, BACKEND, *ROUNDED], ids=str)
 def test_float32_stays_float32_where_float64_is_allowed(chosen, float64):
     x, w, ours, _ = convolution_case(CONVOLUTIONS["2 groups"], 2, np.float32)
     with using(chosen):
@@ -198,7 +198,7 @@ def test_float32_stays_float32_where_float64_is_allowed(chosen, float64):
 
 
 @table(POOLS)
-@pytest.mark.parametrize(("chosen", "n"), EACH, ids=["patches 1", "patches 2", "native"])
+@pytest.mark.parametrize(("chosen", "n"), EACH, ids=["patches 1", "patches 2", "backend"])
 def test_max_pool_is_that_of_jax_with_ties(case, n, chosen, float64):
     image, window, stride, padding = case
     # three different pixels: nearly every window holds its largest several times
@@ -214,7 +214,7 @@ def test_max_pool_is_that_of_jax_with_ties(case, n, chosen, float64):
 
 
 @table(POOLS)
-@pytest.mark.parametrize("chosen", [PATCHES, NATIVE], ids=["patches", "native"])
+@pytest.mark.parametrize("chosen", [PATCHES, BACKEND], ids=["patches", "backend"])
 def test_avg_pool_is_the_mean_of_the_pixels_there_are(case, chosen, float64):
     image, window, stride, padding = case
     x = jnp.asarray(np.random.default_rng(1).normal(size=(2, *image)))
@@ -237,7 +237,7 @@ def test_the_first_of_equals_gets_the_whole_gradient(stride):
     assert dx[0, :, :, 0].tolist() == [[1, 0], [0, 0]]
 
 
-@pytest.mark.parametrize("chosen", [PATCHES, NATIVE], ids=["patches", "native"])
+@pytest.mark.parametrize("chosen", [PATCHES, BACKEND], ids=["patches", "backend"])
 def test_pooling_passes_nan_on_and_only_there(chosen):
     x = jnp.arange(16.0).reshape(1, 4, 4, 1).at[0, 0, 1, 0].set(jnp.nan)
     with using(chosen):
@@ -340,7 +340,7 @@ def test_convolution_and_pooling_are_those_of_pytorch(name, n):
 def test_kernels_are_chosen_by_backend_and_precision():
     assert usual("float32", "cpu") == usual("float64", "cpu") == PATCHES
     assert usual("bfloat16", "cpu") == Kernels("patches", "bfloat16")
-    assert usual("float32", "gpu") == usual("float32", "tpu") == NATIVE
+    assert usual("float32", "gpu") == usual("float32", "tpu") == BACKEND
     assert current() == usual()
     with pytest.raises(ValueError, match=r"precision must be one of .*did you mean 'float32'"):
         usual("flaot32")
@@ -351,13 +351,13 @@ def test_kernels_are_chosen_by_backend_and_precision():
 
 def test_a_choice_holds_inside_its_block_and_its_thread():
     seen = []
-    with using(NATIVE):
+    with using(BACKEND):
         thread = threading.Thread(target=lambda: seen.append(current()))
         thread.start()
         thread.join()
         with using(ROUNDED[0]):
             assert current() == ROUNDED[0]
-        assert current() == NATIVE
+        assert current() == BACKEND
     assert current() == usual()
     assert seen == [usual()]
 

@@ -5,19 +5,35 @@ moves, Ctrl-C answers and a checkpoint is never far. How a run is cut into calls
 its result; kernels and the size of the parts of a batch change it by rounding.
 """
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import jax
 
-from deltarule.network import Network, kernels
+from deltarule.network import (
+    AvgPool,
+    BatchNorm,
+    Conv,
+    Dense,
+    MaxPool,
+    Network,
+    companion,
+    kernels,
+)
 from deltarule.network.kernels import Kernels
-from deltarule.network.layers.contract import Shape
+from deltarule.network.layers.blocks import walk
+from deltarule.network.layers.contract import Layer, Shape, is_weight
 from deltarule.network.network import images_at_once
 
 CALL_SECONDS = 0.5  # what one call should take
 EPOCHS_PER_CALL = 32  # of tiny data, where one epoch takes less than a call from Python costs
 _OPERATIONS_A_SECOND = 2e10  # a cautious guess for one small matrix product after another
 _STEP_SECONDS = 3e-6  # the least a step takes
+OPERATIONS: dict[type[Layer], str] = {
+    Conv: "convolution", Dense: "dense", BatchNorm: "batch_norm", MaxPool: "pooling",
+    AvgPool: "pooling",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -32,6 +48,7 @@ class Plan:
         part: the most examples of a batch to work on together; None for all.
         at_once: the same where costs are only measured.
         backend: "cpu" or "gpu".
+        layers: a sentence for each layer that can be worked out in two ways.
     """
 
     steps: int
@@ -41,6 +58,7 @@ class Plan:
     part: int | None = None
     at_once: int | None = None
     backend: str = "cpu"
+    layers: tuple[str, ...] = ()
 
     def after(self, steps: int, seconds: float) -> int:
         """Return how many steps the next call should run, now that ``steps`` took ``seconds``."""
@@ -49,12 +67,15 @@ class Plan:
 
     def explain(self) -> list[str]:
         """Return a sentence for each thing that was chosen, and why."""
-        native = self.kernels.convolution == "native"
+        backend = self.kernels.convolution == "backend"
         return [
             f"device: {self.backend}",
-            "convolution: the backend's own operator, which is fast there" if native else
-            "convolution: patches and one matrix product; the CPU backend's own operator is many "
-            "times slower",
+            "convolution: the backend's own operator, which is fast there" if backend else
+            "convolution: patches and one matrix product, where the companion does not do it; the "
+            "CPU backend's own operator is many times slower",
+            f"companion: {companion.describe()}" if self.kernels.companion or backend is False
+            else "companion: not in use: it is for CPUs, and for 32 bits or 16",
+            *self.layers,
             "products: operands of 16 bits, sums of 32; weights stay in 32"
             if self.kernels.product == "bfloat16" else "products: in the precision of the weights",
             "batch: worked on whole" if self.part is None else
@@ -91,13 +112,29 @@ def make_plan(
     operations = 6 * network.multiplications(shape) * batch_size
     seconds_a_step = _STEP_SECONDS + operations / _OPERATIONS_A_SECOND
     short = steps * seconds_a_step * EPOCHS_PER_CALL < CALL_SECONDS / 2
+    chosen = kernels.usual(precision, backend)
     at_once = images_at_once(network, shape) if backend == "cpu" else None
     return Plan(
         steps=steps,
         epochs_per_call=1 if every_epoch or not short else EPOCHS_PER_CALL,
         steps_per_call=max(1, min(steps, int(CALL_SECONDS / seconds_a_step))),
-        kernels=kernels.usual(precision, backend),
+        kernels=chosen,
         part=None if network.mixes_examples or (at_once or batch_size) >= batch_size else at_once,
         at_once=at_once,
         backend=backend,
+        layers=tuple(_explained(network, shape, batch_size, chosen)),
     )
+
+
+def _explained(network: Network, shape: Shape, batch_size: int, chosen: Kernels) -> Iterator[str]:
+    """Yield a sentence for each layer that the companion could do."""
+    for layer, takes, gives in walk(network.layers, network.shape or shape):
+        params, _, _ = layer.init(None, takes)
+        weights = sum(array.size for name, array in params.items() if is_weight(name))
+        if (operation := OPERATIONS.get(type(layer))) is None:
+            continue
+        size = batch_size * (weights * math.prod(gives[:-1]) if weights else math.prod(takes))
+        who = "companion" if chosen.pays(operation, size) else "compiler"
+        unit = "multiplications" if weights else "numbers"
+        images = " x ".join(str(n) for n in takes)
+        yield f"  {type(layer).__name__} of {images}: {who} ({size / 1e6:.3g} million {unit})"

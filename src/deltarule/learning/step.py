@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import optax
 
 from deltarule.data.augment import Augment
-from deltarule.learning import penalties
+from deltarule.learning import penalties, small
 from deltarule.learning.costs import cost_function, targets
 from deltarule.learning.optimizers import Rate, Rates, optimizer
 from deltarule.network import kernels
@@ -137,10 +137,16 @@ def step(
     method = optimizer(program.optimizer, hyper.rates, clip=program.clip)
     updates, opt_state = method.update(gradients, learner.opt_state, learner.params)
     params = optax.apply_updates(learner.params, updates)
-    average = learner.average and _averaged(learner.average, params, state, hyper.average)
-    return Learner(
-        params, state, opt_state, learner.cost + cost, learner.correct + correct, average
-    )
+    cost, correct = learner.cost + cost, learner.correct + correct
+    return _averaging(Learner(params, state, opt_state, cost, correct, learner.average), hyper)
+
+
+def _averaging(learner: Learner, hyper: Hyper) -> Learner:
+    """Return the learner with this step in its average, if there is one."""
+    if learner.average is None:
+        return learner
+    average = _averaged(learner.average, learner.params, learner.state, hyper.average)
+    return learner._replace(average=average)
 
 
 def _gradients(
@@ -235,9 +241,13 @@ def advance(
     steps = whole + (rest > 0)
 
     def one(e: jax.Array, s: jax.Array | int, length: int, learner: Learner) -> Learner:
-        index = jax.lax.dynamic_slice(orders, (e, s * size), (1, length))[0]
         key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), first_epoch + e), s)
         at_this_rate = hyper._replace(rates=hyper.rates._replace(learning_rate=rates[e, s]))
+        if small.fits(program, learner.params, train):
+            order = small.Order(orders, e, s, length)
+            after = small.step(program, learner, train, order, at_this_rate, key)
+            return _averaging(after, hyper)
+        index = jax.lax.dynamic_slice(orders, (e, s * size), (1, length))[0]
         return step(program, learner, train.take(index), at_this_rate, key)
 
     def epoch(e: jax.Array, carry: tuple[Learner, Report]) -> tuple[Learner, Report]:

@@ -12,7 +12,9 @@ from typing import Any
 
 import jax
 
+from deltarule.network import kernels
 from deltarule.network.layers.blocks import checked_layers, every, walk
+from deltarule.network.layers.chain import steps
 from deltarule.network.layers.contract import (
     Arrays,
     HostArrays,
@@ -160,11 +162,13 @@ class Network:
             if train and any(isinstance(layer, Dropout) for layer in every(layers)):
                 raise ValueError("key must be given while training: the network has dropout.")
             key = jax.random.key(0)  # drawn from by no one
-        after = []
-        for position, (layer, p, s) in enumerate(zip(layers, params, state, strict=False)):
-            x, s = layer.apply(p, s, x, key=jax.random.fold_in(key, position), train=train)
-            after.append(s)
-        return x, tuple(after)
+        after = list(state[: len(layers)])
+        for position, apply in steps(layers):
+            x, after[position] = apply(
+                params[position], state[position], x,
+                key=jax.random.fold_in(key, position), train=train,
+            )  # fmt: skip
+        return kernels.wide(x), tuple(after)
 
     def output_shape(self, shape: Shape | None = None) -> Shape:
         """Return the shape of one output for inputs of ``shape``."""

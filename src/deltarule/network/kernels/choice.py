@@ -6,12 +6,23 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 
 import jax
+import jax.numpy as jnp
 
 from deltarule.choices import choose
+from deltarule.network import companion
 
-CONVOLUTIONS = {"patches": "one matrix product of patches", "native": "the backend's own"}
+CONVOLUTIONS = {"patches": "one matrix product of patches", "backend": "the backend's own"}
 PRODUCTS = {"plain": "as the operands come", "bfloat16": "bfloat16 operands, float32 sums"}
 PRECISIONS = {"float32": "plain", "float64": "plain", "bfloat16": "bfloat16"}
+
+# From how many multiplications (dense, convolution) or numbers (the others) on the companion is
+# faster than what the compiler makes; measured, see docs/native.md.
+PAYS_FROM = {
+    "convolution": 0,
+    "dense": 1 << 20,
+    "batch_norm": 0,
+    "pooling": 0,
+}
 
 
 @dataclass(frozen=True)
@@ -19,28 +30,45 @@ class Kernels:
     """How products are worked out: a static, hashable value.
 
     Args:
-        convolution: "patches" or "native"; pooling goes the same way.
+        convolution: "patches" or "backend"; pooling goes the same way.
         product: "plain" or "bfloat16"; holds for convolutions too.
+        companion: whether ``deltarule-native`` does what it does faster (``pays``).
     """
 
     convolution: str
     product: str
+    companion: bool = False
 
     def __post_init__(self) -> None:
         """Refuse names that are not in the tables."""
         choose("convolution", self.convolution, CONVOLUTIONS)
         choose("product", self.product, PRODUCTS)
 
+    def pays(self, operation: str, size: int) -> bool:
+        """Whether the companion is to do ``operation``: of ``size`` multiplications or numbers.
+
+        >>> Kernels("patches", "plain", companion=True).pays("dense", 10 * 784 * 30)
+        False
+        """
+        return self.companion and size >= PAYS_FROM[operation]
+
 
 def usual(precision: str = "float32", backend: str | None = None) -> Kernels:
     """Return the fastest kernels for a precision on a backend (None: the one JAX runs on).
 
     >>> usual("bfloat16", "gpu")
-    Kernels(convolution='native', product='bfloat16')
+    Kernels(convolution='backend', product='bfloat16', companion=False)
     """
     product = choose("precision", precision, PRECISIONS)
     backend = jax.default_backend() if backend is None else backend
-    return Kernels("patches" if backend == "cpu" else "native", product)
+    if backend != "cpu":
+        return Kernels("backend", product)
+    there = {
+        "float32": companion.is_there,
+        "float64": lambda: False,
+        "bfloat16": companion.has_bfloat16,
+    }
+    return Kernels("patches", product, there[precision]())
 
 
 _current: ContextVar[Kernels | None] = ContextVar("kernels", default=None)
@@ -53,9 +81,9 @@ def using(kernels: Kernels) -> Iterator[None]:
     A compiled function keeps what it was traced with: jit must see ``kernels`` as a static
     argument, or the block must surround every call that may trace.
 
-    >>> with using(Kernels("native", "plain")):
+    >>> with using(Kernels("backend", "plain")):
     ...     current().convolution
-    'native'
+    'backend'
     """
     token = _current.set(kernels)
     try:
@@ -67,3 +95,18 @@ def using(kernels: Kernels) -> Iterator[None]:
 def current() -> Kernels:
     """Return the kernels to trace with now."""
     return _current.get() or usual()
+
+
+def by_companion(operation: str, x: jax.Array, size: int) -> bool:
+    """Whether the companion is to do ``operation`` on ``x``, which has no float64 kernels."""
+    return x.dtype in (jnp.float32, jnp.bfloat16) and current().pays(operation, size)
+
+
+def working(x: jax.Array) -> jax.Array:
+    """Return ``x`` in the precision in which the companion keeps what layers hand on."""
+    return x.astype(jnp.bfloat16) if current().product == "bfloat16" else x
+
+
+def wide(x: jax.Array) -> jax.Array:
+    """Return ``x`` in float32 at least: for sums, and at the end of a network."""
+    return x.astype(jnp.float32) if x.dtype == jnp.bfloat16 else x

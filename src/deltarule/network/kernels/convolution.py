@@ -5,6 +5,7 @@ outputs, and the two products of backpropagation are those of any dense layer. W
 not the arithmetic but the copies, so ``_Blocks`` lets one patch serve several neighbouring outputs.
 """
 
+import math
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,7 +14,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from deltarule.network.kernels.choice import current
+from deltarule.network import companion
+from deltarule.network.kernels.activations import activate, finish
+from deltarule.network.kernels.choice import by_companion, current, wide, working
 from deltarule.network.kernels.products import contract, rounded, settled, turned
 
 Pair = tuple[int, int]
@@ -35,17 +38,32 @@ class _Geometry:
     dilation: Pair
     groups: int = 1
 
+    def pixels(self, x: tuple[int, ...], w: tuple[int, ...]) -> Pair:
+        """Return rows and columns of the outputs for images and weights of these shapes."""
+        rows, columns = (
+            (x[1 + i] + sum(self.padding[i]) - (w[1 + i] - 1) * self.dilation[i] - 1)
+            // self.stride[i] + 1
+            for i in (0, 1)
+        )  # fmt: skip
+        return rows, columns
+
+    def multiplications(self, x: tuple[int, ...], w: tuple[int, ...]) -> int:
+        """Return how many numbers are multiplied for images and weights of these shapes."""
+        return x[0] * math.prod(self.pixels(x, w)) * math.prod(w)
+
 
 def convolve(
     x: jax.Array,
     w: jax.Array,
+    b: jax.Array | None = None,
     *,
     stride: Pair = (1, 1),
     padding: tuple[Pair, Pair] = ((0, 0), (0, 0)),
     dilation: Pair = (1, 1),
     groups: int = 1,
+    activation: str = "identity",
 ) -> jax.Array:
-    """Return y[n, i, j, f] = sum over p, q, c of x[n, s i + d p, s j + d q, c] w[f, p, q, c].
+    """Return f(b[f] + sum over p, q, c of x[n, s i + d p, s j + d q, c] w[f, p, q, c]).
 
     ``x`` is [n, height, width, channels], ``w`` [filters, height, width, channels / groups];
     stride s and dilation d are (height, width), padding is ((top, bottom), (left, right)) zeros.
@@ -57,10 +75,20 @@ def convolve(
     [[8.0, 12.0], [20.0, 24.0]]
     """
     at = _Geometry(stride, padding, dilation, groups)
-    kernels = current()
-    half = kernels.product == "bfloat16"
-    if kernels.convolution == "native":
-        return _native_rounded(x, w, at) if half else _native(x, w, at)
+    if by_companion("convolution", x, at.multiplications(x.shape, w.shape)):
+        with_it, after = companion.split(activation, companion.WITH_PRODUCTS)
+        y = companion.convolve(
+            working(x), w, b, stride=stride, padding=padding, dilation=dilation, groups=groups,
+            activation=with_it,
+        )  # fmt: skip
+        return activate(y, after)
+    return finish(_convolve(wide(x), w, at), b, activation)
+
+
+def _convolve(x: jax.Array, w: jax.Array, at: _Geometry) -> jax.Array:
+    half, groups = current().product == "bfloat16", at.groups
+    if current().convolution == "backend":
+        return _backend_rounded(x, w, at) if half else _backend(x, w, at)
     if groups == 1:
         return _by_patches(x, w, at, half)
     x = x.reshape(*x.shape[:3], groups, -1)
@@ -69,7 +97,7 @@ def convolve(
     return y.reshape(*y.shape[:3], -1)
 
 
-def _native(x: jax.Array, w: jax.Array, at: _Geometry, **sums: Any) -> jax.Array:
+def _backend(x: jax.Array, w: jax.Array, at: _Geometry, **sums: Any) -> jax.Array:
     y: jax.Array = lax.conv_general_dilated(
         x,
         w,
@@ -84,23 +112,23 @@ def _native(x: jax.Array, w: jax.Array, at: _Geometry, **sums: Any) -> jax.Array
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _native_rounded(x: jax.Array, w: jax.Array, at: _Geometry) -> jax.Array:
-    sums = _native(rounded(x), rounded(w), at, preferred_element_type=jnp.float32)
+def _backend_rounded(x: jax.Array, w: jax.Array, at: _Geometry) -> jax.Array:
+    sums = _backend(rounded(x), rounded(w), at, preferred_element_type=jnp.float32)
     return sums.astype(x.dtype)
 
 
-def _native_forward(x: jax.Array, w: jax.Array, at: _Geometry) -> Any:
-    return _native_rounded(x, w, at), (x, w)
+def _backend_forward(x: jax.Array, w: jax.Array, at: _Geometry) -> Any:
+    return _backend_rounded(x, w, at), (x, w)
 
 
-def _native_backward(at: _Geometry, saved: Any, g: jax.Array) -> Any:
+def _backend_backward(at: _Geometry, saved: Any, g: jax.Array) -> Any:
     x, w = saved
-    _, pull = jax.vjp(partial(_native, at=at), rounded(x), rounded(w))
+    _, pull = jax.vjp(partial(_backend, at=at), rounded(x), rounded(w))
     dx, dw = pull(rounded(g))
     return dx.astype(x.dtype), dw.astype(w.dtype)
 
 
-_native_rounded.defvjp(_native_forward, _native_backward)
+_backend_rounded.defvjp(_backend_forward, _backend_backward)
 
 
 @dataclass(frozen=True)
@@ -126,9 +154,8 @@ class _Blocks:
     @staticmethod
     def of(x: tuple[int, ...], w: tuple[int, ...], at: _Geometry) -> "_Blocks":
         """Return the fastest cut for images and weights of these shapes."""
-        down, across = ((w[1 + i] - 1) * at.dilation[i] + 1 for i in (0, 1))
-        rows = (x[1] + sum(at.padding[0]) - down) // at.stride[0] + 1
-        columns = (x[2] + sum(at.padding[1]) - across) // at.stride[1] + 1
+        rows, columns = at.pixels(x, w)
+        across = (w[2] - 1) * at.dilation[1] + 1
         cuts = []
         for block in BLOCKS[: 1 + columns.bit_length()]:
             step = block * at.stride[1]

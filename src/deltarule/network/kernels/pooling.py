@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from deltarule.network.kernels.choice import current
+from deltarule.network import companion
+from deltarule.network.kernels.choice import by_companion, current
 from deltarule.network.kernels.products import settled
 
 Pair = tuple[int, int]
@@ -30,7 +31,7 @@ class _Window:
         return self.size == self.stride
 
     @property
-    def native(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[Pair, ...]]:
+    def backend(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[Pair, ...]]:
         """Return window, stride and padding over all four axes."""
         return (1, *self.size, 1), (1, *self.stride, 1), ((0, 0), *self.padding, (0, 0))
 
@@ -78,9 +79,11 @@ def max_pool(
     >>> max_pool(jnp.arange(16.0).reshape(1, 4, 4, 1), (2, 2), (2, 2))[0, :, :, 0].tolist()
     [[5.0, 7.0], [13.0, 15.0]]
     """
+    if by_companion("pooling", x, x.size) and math.prod(window) <= companion.MOST_PLACES:
+        return companion.max_pool(x, window, stride, padding)
     at = _Window(window, stride, padding)
-    if current().convolution == "native":
-        largest: jax.Array = lax.reduce_window(x, -jnp.inf, lax.max, *at.native)
+    if current().convolution == "backend":
+        largest: jax.Array = lax.reduce_window(x, -jnp.inf, lax.max, *at.backend)
         return largest
     return _max_pool(x, at, x.shape)
 
@@ -136,12 +139,14 @@ def avg_pool(
     >>> avg_pool(jnp.arange(16.0).reshape(1, 4, 4, 1), (2, 2), (2, 2))[0, :, :, 0].tolist()
     [[2.5, 4.5], [10.5, 12.5]]
     """
+    if by_companion("pooling", x, x.size):
+        return companion.avg_pool(x, window, stride, padding)
     at = _Window(window, stride, padding)
     rows = _pixels(x.shape[1], window[0], stride[0], padding[0])
     columns = _pixels(x.shape[2], window[1], stride[1], padding[1])
     share = 1 / np.outer(rows, columns)[:, :, None]
-    if current().convolution == "native":
-        total: jax.Array = lax.reduce_window(x, 0.0, lax.add, *at.native)
+    if current().convolution == "backend":
+        total: jax.Array = lax.reduce_window(x, 0.0, lax.add, *at.backend)
     else:
         total = reduce(jnp.add, at.views(x, 0))
     return total * jnp.asarray(share, x.dtype)

@@ -4,7 +4,24 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from deltarule.network.kernels.choice import current
+from deltarule.network import companion
+from deltarule.network.kernels.activations import activate, finish
+from deltarule.network.kernels.choice import by_companion, current, wide, working
+
+
+def dense(
+    x: jax.Array, w: jax.Array, b: jax.Array | None = None, activation: str = "identity"
+) -> jax.Array:
+    """Return f(x w' + b) for ``x`` [n, inputs], ``w`` [outputs, inputs] and ``b`` [outputs].
+
+    >>> import jax.numpy as jnp
+    >>> dense(jnp.ones((1, 2)), jnp.array([[1.0, 2.0]]), jnp.array([-4.0]), "relu").tolist()
+    [[0.0]]
+    """
+    if by_companion("dense", x, x.size * w.shape[0]):
+        with_it, after = companion.split(activation, companion.WITH_PRODUCTS)
+        return activate(companion.dense(working(x), w, b, with_it), after)
+    return finish(product(wide(x), w), b, activation)
 
 
 def product(x: jax.Array, w: jax.Array) -> jax.Array:

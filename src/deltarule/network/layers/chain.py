@@ -4,13 +4,23 @@ The arrays of inner layers live in the outer layer's dictionary under a path: "0
 the first inner layer. So whatever reads params and state meets one kind of thing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import jax
 
-from deltarule.network.layers.contract import Arrays, HostArrays, Layer, Rng, Shape
+from deltarule.network.layers.contract import (
+    Arrays,
+    HostArrays,
+    Layer,
+    Rng,
+    Shape,
+    takes_activation,
+)
+from deltarule.network.layers.dense import Activation
 
 Layers = tuple[Layer, ...]
+Apply = Callable[..., tuple[jax.Array, Arrays]]
 
 
 def init_chain(
@@ -26,6 +36,22 @@ def init_chain(
     return params, state, shape
 
 
+def steps(layers: Sequence[Layer]) -> Iterator[tuple[int, Apply]]:
+    """Yield the position and the ``apply`` of each layer, in order.
+
+    An activation goes along with the layer before it where that layer ``takes_activation``: what
+    is worked out together passes through memory once.
+    """
+    for position, layer in enumerate(layers):
+        after = layers[position + 1] if position + 1 < len(layers) else None
+        if isinstance(layer, Activation) and position and takes_activation(layers[position - 1]):
+            continue
+        apply: Apply = layer.apply
+        if takes_activation(layer) and isinstance(after, Activation):
+            apply = partial(apply, activation=after.name)
+        yield position, apply
+
+
 def apply_chain(
     layers: Sequence[Layer],
     params: Arrays,
@@ -38,9 +64,9 @@ def apply_chain(
 ) -> tuple[jax.Array, Arrays]:
     """Return the last layer's outputs and the state of all of them after; as ``Layer.apply``."""
     after: Arrays = {}
-    for position, layer in enumerate(layers):
+    for position, apply in steps(layers):
         path = f"{prefix}{position}."
-        x, remembered = layer.apply(
+        x, remembered = apply(
             _below(params, path), _below(state, path), x,
             key=jax.random.fold_in(key, position), train=train,
         )  # fmt: skip

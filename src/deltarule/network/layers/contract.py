@@ -10,6 +10,8 @@ belong to the caller, so one layer object serves any number of networks, seeds a
 layer remembers between batches. ``x`` is batched, channels last. ``key`` feeds chance and
 ``train`` says whether there may be any. ``init`` with ``rng=None`` draws nothing and allocates
 nothing: it says shapes. A parameter named "w" is a weight: L1 and L2 act on it, on nothing else.
+A layer with ``takes_activation = True`` has one more argument of ``apply``, the name of the
+activation that follows it, and applies that too: so both are worked out in one pass over memory.
 A new layer is one class, its entry in ``LAYERS`` (``blocks.py``) and one row in ``tests/laws/``.
 """
 
@@ -40,6 +42,11 @@ class Layer(Protocol):
         self, params: Arrays, state: Arrays, x: jax.Array, *, key: jax.Array, train: bool
     ) -> tuple[jax.Array, Arrays]:
         """Return the outputs for the batch ``x`` and the state after it."""
+
+
+def takes_activation(layer: Layer) -> bool:
+    """Say whether ``layer.apply`` can also apply the activation after it."""
+    return getattr(layer, "takes_activation", False)
 
 
 def is_weight(name: str) -> bool:

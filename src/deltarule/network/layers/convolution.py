@@ -4,6 +4,7 @@ What it computes stands here; how is the affair of ``kernels.py``.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 
@@ -43,6 +44,8 @@ class Conv:
         weight_init, bias_init: entries of ``initializers.py``; n is their inputs, kernel area x
             channels / groups.
     """
+
+    takes_activation: ClassVar[bool] = True
 
     filters: int
     kernel: Size | int = 3
@@ -86,15 +89,22 @@ class Conv:
         return params, {}, (rows, columns, self.filters)
 
     def apply(
-        self, params: Arrays, state: Arrays, x: jax.Array, *, key: jax.Array, train: bool
+        self,
+        params: Arrays,
+        state: Arrays,
+        x: jax.Array,
+        *,
+        key: jax.Array,
+        train: bool,
+        activation: str = "identity",
     ) -> tuple[jax.Array, Arrays]:
-        """Return z [batch, rows, columns, filters]."""
-        z = kernels.convolve(
-            x, params["w"], stride=size("stride", self.stride),
+        """Return f(z) [batch, rows, columns, filters]."""
+        y = kernels.convolve(
+            x, params["w"], params["b"] if self.bias else None, stride=size("stride", self.stride),
             padding=margins(x.shape[1:3], self._reach(), self.stride, self.padding),
-            dilation=size("dilation", self.dilation), groups=self.groups,
+            dilation=size("dilation", self.dilation), groups=self.groups, activation=activation,
         )  # fmt: skip
-        return (z + params["b"] if self.bias else z), state
+        return y, state
 
     def _reach(self) -> Size:
         """How many pixels a kernel spans, holes included."""

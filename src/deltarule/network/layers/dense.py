@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +20,8 @@ class Dense:
     W is [units, inputs], a row per neuron as in the book; b is [units]; x is [batch, inputs].
     ``init`` and ``bias_init`` name entries of ``initializers.py``.
     """
+
+    takes_activation: ClassVar[bool] = True
 
     units: int
     weight_init: str = "scaled_normal"
@@ -41,11 +44,17 @@ class Dense:
         return {"w": w, "b": b}, {}, (self.units,)
 
     def apply(
-        self, params: Arrays, state: Arrays, x: jax.Array, *, key: jax.Array, train: bool
+        self,
+        params: Arrays,
+        state: Arrays,
+        x: jax.Array,
+        *,
+        key: jax.Array,
+        train: bool,
+        activation: str = "identity",
     ) -> tuple[jax.Array, Arrays]:
-        """Return x W' + b."""
-        z = kernels.product(x, params["w"])  # [batch, units]
-        return z + params["b"], state
+        """Return f(x W' + b)."""
+        return kernels.dense(x, params["w"], params["b"], activation), state
 
 
 @dataclass(frozen=True)
@@ -66,7 +75,7 @@ class Activation:
         self, params: Arrays, state: Arrays, x: jax.Array, *, key: jax.Array, train: bool
     ) -> tuple[jax.Array, Arrays]:
         """Return f(x)."""
-        return activation(self.name)(x), state
+        return kernels.activate(x, self.name), state
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,13 @@
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from deltarule.network import kernels
 from deltarule.network.layers.contract import (
     Arrays,
     HostArrays,
@@ -28,6 +30,8 @@ class BatchNorm:
     x is [batch, ..., channels]; scale, shift, mean and variance are [channels].
     """
 
+    takes_activation: ClassVar[bool] = True
+
     momentum: float = 0.9
     epsilon: float = 1e-5
 
@@ -41,23 +45,28 @@ class BatchNorm:
         return *_scale_and_shift(rng, shape, running=True), shape
 
     def apply(
-        self, params: Arrays, state: Arrays, x: jax.Array, *, key: jax.Array, train: bool
+        self,
+        params: Arrays,
+        state: Arrays,
+        x: jax.Array,
+        *,
+        key: jax.Array,
+        train: bool,
+        activation: str = "identity",
     ) -> tuple[jax.Array, Arrays]:
-        """Return y; while training also the running averages after this batch."""
-        mean, variance, after = state["mean"], state["variance"], state
-        if train:
-            axes = tuple(range(x.ndim - 1))
-            n = math.prod(x.shape[:-1])
-            mean = x.mean(axis=axes)
-            variance = jnp.square(x - mean).mean(axis=axes)
-            m = self.momentum
-            after = {
-                "mean": m * state["mean"] + (1 - m) * mean,
-                "variance": m * state["variance"] + (1 - m) * variance * (n / max(n - 1, 1)),
-            }
-            after = jax.lax.stop_gradient(after)
-        factor = params["scale"] * jax.lax.rsqrt(variance + self.epsilon)
-        return (x - mean) * factor + params["shift"], after
+        """Return f(y); while training also the running averages after this batch."""
+        scale, shift, epsilon = params["scale"], params["shift"], self.epsilon
+        if not train:
+            mean, variance = state["mean"], state["variance"]
+            y = kernels.normalize(x, mean, variance, scale, shift, epsilon, activation)
+            return y, state
+        y, mean, variance = kernels.batch_norm(x, scale, shift, epsilon, activation)
+        n, m = math.prod(x.shape[:-1]), self.momentum
+        after = {
+            "mean": m * state["mean"] + (1 - m) * mean,
+            "variance": m * state["variance"] + (1 - m) * variance * (n / max(n - 1, 1)),
+        }
+        return y, jax.lax.stop_gradient(after)
 
 
 @dataclass(frozen=True)
@@ -82,6 +91,7 @@ class LayerNorm:
         self, params: Arrays, state: Arrays, x: jax.Array, *, key: jax.Array, train: bool
     ) -> tuple[jax.Array, Arrays]:
         """Return y, of the shape of x."""
+        x = kernels.wide(x)
         centred = x - x.mean(axis=-1, keepdims=True)
         variance = jnp.square(centred).mean(axis=-1, keepdims=True)
         normal = centred * jax.lax.rsqrt(variance + self.epsilon)
@@ -116,6 +126,7 @@ class LocalResponseNorm:
         self, params: Arrays, state: Arrays, x: jax.Array, *, key: jax.Array, train: bool
     ) -> tuple[jax.Array, Arrays]:
         """Return y, of the shape of x."""
+        x = kernels.wide(x)
         channels, before = x.shape[-1], self.size // 2
         square = jnp.square(x)
         around = ((0, 0),) * (x.ndim - 1) + ((before, self.size - 1 - before),)

@@ -1,0 +1,169 @@
+// Vectors of floats, as many lanes as the processor has, and what is worked out lane by lane.
+#pragma once
+
+#include "isa.hpp"
+
+#if defined(__AVX512F__) || defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int kLanes = 16;
+#elif defined(__AVX2__)
+constexpr int kLanes = 8;
+#else
+constexpr int kLanes = 4;
+#endif
+
+typedef float Lanes __attribute__((vector_size(4 * kLanes)));
+typedef float Unaligned __attribute__((vector_size(4 * kLanes), aligned(4)));
+typedef int32_t Ints __attribute__((vector_size(4 * kLanes)));
+
+inline int64_t padded(int64_t size) { return (size + kLanes - 1) / kLanes * kLanes; }
+
+inline Lanes all(float value) { return Lanes{} + value; }
+inline Lanes pick(Ints which, Lanes yes, Lanes no) {
+  return (Lanes)((which & (Ints)yes) | (~which & (Ints)no));
+}
+
+inline Ints numbered() {
+  Ints number{};
+  for (int lane = 0; lane < kLanes; ++lane) number[lane] = lane;
+  return number;
+}
+
+// All lanes of a vector in memory.
+struct Whole {
+  static Lanes load(const float* from) { return *reinterpret_cast<const Unaligned*>(from); }
+  static void store(float* to, Lanes value) { *reinterpret_cast<Unaligned*>(to) = value; }
+};
+
+// The first lanes only: the others are neither read nor written, and count as zeros.
+struct Part {
+  explicit Part(int64_t count) : which(numbered() < static_cast<int32_t>(count)) {}
+  Lanes load(const float* from) const;
+  void store(float* to, Lanes value) const;
+
+  Ints which;
+};
+
+#if defined(__AVX512F__)
+inline Lanes Part::load(const float* from) const {
+  return (Lanes)_mm512_maskz_loadu_ps(_mm512_movepi32_mask((__m512i)which), from);
+}
+inline void Part::store(float* to, Lanes value) const {
+  _mm512_mask_storeu_ps(to, _mm512_movepi32_mask((__m512i)which), (__m512)value);
+}
+#elif defined(__AVX2__)
+inline Lanes Part::load(const float* from) const {
+  return (Lanes)_mm256_maskload_ps(from, (__m256i)which);
+}
+inline void Part::store(float* to, Lanes value) const {
+  _mm256_maskstore_ps(to, (__m256i)which, (__m256)value);
+}
+#else
+inline Lanes Part::load(const float* from) const {
+  Lanes found{};
+  for (int lane = 0; lane < kLanes && which[lane]; ++lane) found[lane] = from[lane];
+  return found;
+}
+inline void Part::store(float* to, Lanes value) const {
+  for (int lane = 0; lane < kLanes && which[lane]; ++lane) to[lane] = value[lane];
+}
+#endif
+
+// Calls body(i, Whole) for each whole vector of `size` numbers, then body(i, Part) for the rest.
+template <typename Body>
+inline void along(int64_t size, Body body) {
+  int64_t i = 0;
+  for (; i + kLanes <= size; i += kLanes) body(i, Whole{});
+  if (i < size) body(i, Part(size - i));
+}
+
+// The numbers 0 to kLanes - 1, for the compiler.
+template <int... lane>
+struct Order {};
+template <int count, int... lane>
+struct Count : Count<count - 1, count - 1, lane...> {};
+template <int... lane>
+struct Count<0, lane...> {
+  using Numbers = Order<lane...>;
+};
+using InOrder = Count<kLanes>::Numbers;
+
+// Of two vectors of groups of 2 * `half` lanes, adds the halves of each group: a's, then b's.
+template <int half, int... lane>
+inline Lanes fold(Lanes a, Lanes b, Order<lane...>) {
+  return __builtin_shufflevector(a, b, (lane / half * 2 * half + lane % half)...) +
+         __builtin_shufflevector(a, b, (lane / half * 2 * half + lane % half + half)...);
+}
+
+// Returns the sums of kLanes vectors over their lanes, in order. (Of a smaller power of two `count`
+// of vectors: kLanes / count numbers each, still to be added up.)
+template <int count>
+inline Lanes sums(const Lanes* of) {
+  if constexpr (count == 1) {
+    return of[0];
+  } else {
+    return fold<kLanes / count>(sums<count / 2>(of), sums<count / 2>(of + count / 2), InOrder{});
+  }
+}
+
+inline float sum(Lanes of) {
+  float total = 0;
+  for (int lane = 0; lane < kLanes; ++lane) total += of[lane];
+  return total;
+}
+
+inline Lanes root(Lanes x) {
+  for (int lane = 0; lane < kLanes; ++lane) x[lane] = __builtin_sqrtf(x[lane]);
+  return x;
+}
+
+// The functions below are within 2e-7 of the true value, relatively; their polynomials are least
+// squares fits that were weighted until the error was even. NaN comes out as NaN.
+
+// e^x for x from -87 to 88; beyond, e^-87 and e^88.
+inline Lanes exponential(Lanes x) {
+  x = pick(x < -87.0f, all(-87.0f), pick(x > 88.0f, all(88.0f), x));
+  // x = n ln 2 + r; adding 1.5 2^23 rounds to a whole number, and puts it in the lowest bits.
+  const Lanes magic = all(12582912.0f);
+  const Lanes shifted = x * 1.44269504f + magic;
+  const Lanes n = shifted - magic;
+  const Lanes r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+  Lanes p = r * 1.3813142e-3f + 8.3694188e-3f;
+  p = p * r + 4.1668456e-2f;
+  p = p * r + 1.6666515e-1f;
+  p = p * r + 4.9999994e-1f;
+  p = p * r * r + r + 1.0f;
+  return p * (Lanes)(((Ints)shifted << 23) + 0x3f800000);
+}
+
+inline Lanes logistic(Lanes z) { return 1.0f / (1.0f + exponential(-z)); }
+
+inline Lanes magnitude(Lanes x) { return (Lanes)((Ints)x & 0x7fffffff); }
+
+inline Lanes hyperbolic_tangent(Lanes z) {
+  const Lanes size = magnitude(z), t = z * z;
+  Lanes p = t * -5.7049785e-3f + 2.0639079e-2f;
+  p = p * t - 5.3739712e-2f;
+  p = p * t + 1.3331442e-1f;
+  p = p * t - 3.3333281e-1f;
+  const Lanes near = size + size * t * p;
+  const Lanes far = 1.0f - 2.0f / (exponential(2.0f * size) + 1.0f);
+  const Lanes found = pick(size < 0.625f, near, far);
+  return (Lanes)((Ints)found | ((Ints)z & INT32_MIN));
+}
+
+// ln(1 + u) for u from 0 to 1: 2 artanh(s), s = u / (2 + u).
+inline Lanes log_of_one_plus(Lanes u) {
+  const Lanes s = u / (2.0f + u), t = s * s;
+  Lanes p = t * 1.4005996e-1f + 1.4000902e-1f;
+  p = p * t + 2.0010763e-1f;
+  p = p * t + 3.3333209e-1f;
+  return 2.0f * (s + s * t * p);
+}
+
+}  // namespace

@@ -1,0 +1,88 @@
+// How a gradient changes what is learned: the rules of learning/optimizers.py, a vector at a time.
+#pragma once
+
+#include <math.h>
+
+#include "small.hpp"
+#include "small_lanes.hpp"
+
+namespace {
+
+struct Sgd {
+  static constexpr int kRemembers = 0;
+  explicit Sgd(const deltarule::SmallStep&) {}
+  Lanes change(Lanes g, Lanes, float, Lanes&, Lanes&) const { return g; }
+};
+
+struct Momentum {
+  static constexpr int kRemembers = 1;
+  explicit Momentum(const deltarule::SmallStep& step) : momentum(step.rates.momentum) {}
+  Lanes change(Lanes g, Lanes, float, Lanes& velocity, Lanes&) const {
+    return velocity = g + momentum * velocity;
+  }
+  float momentum;
+};
+
+struct Nesterov : Momentum {
+  using Momentum::Momentum;
+  Lanes change(Lanes g, Lanes, float, Lanes& velocity, Lanes&) const {
+    velocity = g + momentum * velocity;
+    return g + momentum * velocity;
+  }
+};
+
+struct Adam {
+  static constexpr int kRemembers = 2;
+  explicit Adam(const deltarule::SmallStep& step)
+      : beta1(step.rates.beta1),
+        beta2(step.rates.beta2),
+        epsilon(step.rates.epsilon),
+        // the means start at 0; this takes the start out of them
+        unbias1(1 / (1 - powf(beta1, step.steps))),
+        unbias2(1 / (1 - powf(beta2, step.steps))) {}
+  Lanes change(Lanes g, Lanes w, float decay, Lanes& mean, Lanes& square) const {
+    mean = (1 - beta1) * g + beta1 * mean;
+    square = (1 - beta2) * (g * g) + beta2 * square;
+    return unbias1 * mean / (root(unbias2 * square) + epsilon) + decay * w;
+  }
+  float beta1, beta2, epsilon, unbias1, unbias2;
+};
+
+// What is added to the gradient of weights, and taken off them by AdamW; nothing for biases.
+struct Price {
+  float l1 = 0, l2 = 0, decay = 0;
+};
+
+// w <- w - rate change(g), for numbers of `array`, rows of `row`, from `i` of one of them on.
+template <typename Rule>
+struct Update {
+  Rule rule;
+  float rate;
+  Price price;
+  deltarule::SmallArray array;
+  int64_t row;
+
+  // Asks for what operator() will read and write.
+  inline __attribute__((always_inline)) void prepare(int64_t r, int64_t i) const {
+    __builtin_prefetch(array.value + r * row + i, 1);
+    if constexpr (Rule::kRemembers > 0) __builtin_prefetch(array.first + r * row + i, 1);
+    if constexpr (Rule::kRemembers > 1) __builtin_prefetch(array.second + r * row + i, 1);
+  }
+
+  template <typename Span>
+  inline __attribute__((always_inline)) void operator()(int64_t r, int64_t i, Lanes g,
+                                                        Span lanes) const {
+    const int64_t at = r * row + i;
+    const Lanes w = lanes.load(array.value + at);
+    g += price.l2 * w;
+    if (price.l1 != 0) g += price.l1 * pick(w > 0.0f, all(1), pick(w < 0.0f, all(-1), w));
+    Lanes first{}, second{};
+    if constexpr (Rule::kRemembers > 0) first = lanes.load(array.first + at);
+    if constexpr (Rule::kRemembers > 1) second = lanes.load(array.second + at);
+    lanes.store(array.value + at, w - rate * rule.change(g, w, price.decay, first, second));
+    if constexpr (Rule::kRemembers > 0) lanes.store(array.first + at, first);
+    if constexpr (Rule::kRemembers > 1) lanes.store(array.second + at, second);
+  }
+};
+
+}  // namespace

@@ -1,0 +1,202 @@
+// parallel() on pools that work, that never come, and that come too late.
+#include "parallel.hpp"
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <numeric>
+#include <stdexcept>
+#include <thread>
+#include <vector>
+
+#include "check.hpp"
+
+namespace {
+
+// Stands in for XLA's pool: tasks wait in a queue for `threads` workers, started when asked.
+class FakePool {
+ public:
+  explicit FakePool(int threads) : threads_(threads) {
+    api_.XLA_FFI_ThreadPool_Schedule = [](XLA_FFI_ThreadPool_Schedule_Args* args) {
+      of(args->ctx)->put([task = args->task, data = args->data] { task(data); });
+      return static_cast<XLA_FFI_Error*>(nullptr);
+    };
+    api_.XLA_FFI_ThreadPool_NumThreads = [](XLA_FFI_ThreadPool_NumThreads_Args* args) {
+      *args->num_threads = of(args->ctx)->threads_;
+      return static_cast<XLA_FFI_Error*>(nullptr);
+    };
+  }
+
+  ~FakePool() {
+    start();  // what was put in last is run too, late
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      ending_ = true;
+    }
+    changed_.notify_all();
+    for (auto& worker : workers_) worker.join();
+  }
+
+  void start() {
+    while (static_cast<int>(workers_.size()) < threads_) workers_.emplace_back([this] { work(); });
+  }
+
+  deltarule::Pool handle() {
+    auto* context = reinterpret_cast<XLA_FFI_ExecutionContext*>(this);
+    return *xla::ffi::CtxDecoding<deltarule::Pool>::Decode(&api_, context, diagnostic_);
+  }
+
+ private:
+  static FakePool* of(XLA_FFI_ExecutionContext* context) {
+    return reinterpret_cast<FakePool*>(context);
+  }
+
+  void put(std::function<void()> task) {
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      tasks_.push_back(std::move(task));
+    }
+    changed_.notify_one();
+  }
+
+  void work() {
+    std::unique_lock<std::mutex> lock(mutex_);
+    while (true) {
+      changed_.wait(lock, [this] { return ending_ || !tasks_.empty(); });
+      if (tasks_.empty()) return;
+      auto task = std::move(tasks_.front());
+      tasks_.pop_front();
+      lock.unlock();
+      task();
+      lock.lock();
+    }
+  }
+
+  const int threads_;
+  XLA_FFI_Api api_{};
+  xla::ffi::DiagnosticEngine diagnostic_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<std::function<void()>> tasks_;
+  std::vector<std::thread> workers_;
+  bool ending_ = false;
+};
+
+constexpr int kRounds = 2000;
+
+// Returns how often each piece was worked on.
+std::vector<int> counted(deltarule::Pool pool, int pieces) {
+  std::vector<int> times(pieces, 0);  // plain ints: each piece has one writer, or it is a race
+  deltarule::parallel(pool, pieces, [&](int piece) { ++times[piece]; });
+  return times;
+}
+
+void test_each_piece_is_done_once() {
+  FakePool pool(3);
+  pool.start();
+  for (int round = 0; round < kRounds; ++round) {
+    const int pieces = 1 + round % 7;
+    check(counted(pool.handle(), pieces) == std::vector<int>(pieces, 1));
+  }
+}
+
+void test_nobody_waits_for_a_pool_that_does_nothing() {
+  FakePool pool(2);  // not started: as after fork(), or busy elsewhere
+  for (int round = 0; round < 10; ++round) {
+    check(counted(pool.handle(), 5) == std::vector<int>(5, 1));
+  }
+}  // here the helpers come: their calls have long returned, and they must touch nothing
+
+void test_a_failure_comes_out_after_all_pieces_have_ended() {
+  FakePool pool(3);
+  pool.start();
+  for (int round = 0; round < kRounds; ++round) {
+    std::atomic<int> ended{0};
+    bool failed = false;
+    auto handle = pool.handle();
+    try {
+      deltarule::parallel(handle, 4, [&](int piece) {
+        ++ended;
+        if (piece % 2) throw std::runtime_error("piece");
+      });
+    } catch (const std::runtime_error& error) {
+      failed = std::string(error.what()) == "piece";
+    }
+    check(failed && ended == 4);
+  }
+}
+
+void test_calls_from_many_threads_share_the_pool() {
+  FakePool pool(2);
+  pool.start();
+  std::atomic<int> inside{0}, most{0};
+  std::vector<std::thread> callers;
+  for (int caller = 0; caller < 2; ++caller) {
+    callers.emplace_back([&] {
+      auto handle = pool.handle();
+      for (int round = 0; round < kRounds; ++round) {
+        deltarule::parallel(handle, 4, [&](int) {
+          const int now = ++inside;
+          int seen = most;
+          while (seen < now && !most.compare_exchange_weak(seen, now)) {
+          }
+          std::this_thread::yield();
+          --inside;
+        });
+      }
+    });
+  }
+  for (auto& caller : callers) caller.join();
+  check(most <= 3);  // callers never wait, but only one helper was let in beside the first of them
+}
+
+void test_a_call_inside_a_call() {
+  FakePool pool(2);
+  pool.start();
+  auto handle = pool.handle();
+  for (int round = 0; round < kRounds; ++round) {
+    std::atomic<int> done{0};
+    deltarule::parallel(handle, 3, [&](int) {
+      auto inner = pool.handle();
+      deltarule::parallel(inner, 2, [&](int) { ++done; });
+    });
+    check(done == 6);
+  }
+}
+
+void test_shares_are_even_and_leave_nothing_out() {
+  for (int64_t total : {0, 1, 5, 64, 1000003}) {
+    for (int pieces : {1, 2, 3, 7}) {
+      int64_t next = 0;
+      for (int piece = 0; piece < pieces; ++piece) {
+        const auto range = deltarule::share(total, piece, pieces);
+        check(range.first == next);
+        check(range.size() == total / pieces || range.size() == total / pieces + 1);
+        next = range.last;
+      }
+      check(next == total);
+    }
+  }
+}
+
+void test_pieces_follow_the_work_and_the_pool() {
+  FakePool two(2), none(0);
+  check(deltarule::pieces(two.handle(), 1e3, 8) == 1);  // not worth waking anyone
+  check(deltarule::pieces(two.handle(), 1e9, 8) == 2);
+  check(deltarule::pieces(two.handle(), 1e9, 1) == 1);
+  check(deltarule::pieces(two.handle(), 1e9, 0) == 1);  // an empty batch is one empty piece
+  check(deltarule::pieces(none.handle(), 1e9, 8) == 1);
+}
+
+}  // namespace
+
+int main() {
+  test_each_piece_is_done_once();
+  test_nobody_waits_for_a_pool_that_does_nothing();
+  test_a_failure_comes_out_after_all_pieces_have_ended();
+  test_calls_from_many_threads_share_the_pool();
+  test_a_call_inside_a_call();
+  test_shares_are_even_and_leave_nothing_out();
+  test_pieces_follow_the_work_and_the_pool();
+}

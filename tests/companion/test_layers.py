@@ -59,7 +59,7 @@ NETWORKS = {
     "dropout": (Conv(6, 3), RELU, FLAT, Dropout(0.5), Dense(9), Activation("softplus")),
     "dense": (FLAT, Dense(40), Activation("sigmoid"), Dense(30), Activation("lecun_tanh")),
 }  # fmt: skip
-ALWAYS = dict.fromkeys(kernels.choice.PAYS_FROM, 0)
+ALWAYS = {name: {"plain": 0, "bfloat16": 0} for name in kernels.choice.PAYS_FROM}
 WITH, WITHOUT = (Kernels("patches", "plain", with_it) for with_it in (True, False))
 WITH_16, WITHOUT_16 = (Kernels("patches", "bfloat16", with_it) for with_it in (True, False))
 
@@ -195,6 +195,6 @@ def test_plan_says_who_does_what(monkeypatch):
     said = make_plan(network, (9, 11, 2), 100, 10).explain()
     assert any("oneDNN" in line for line in said)
     assert sum("companion (" in line for line in said) == 4
-    monkeypatch.setattr(kernels.choice, "PAYS_FROM", ALWAYS | {"dense": 10**9})
+    monkeypatch.setattr(kernels.choice, "PAYS_FROM", ALWAYS | {"dense": {"plain": 10**9}})
     said = make_plan(network, (9, 11, 2), 100, 10).explain()
     assert any(line.startswith("  Dense") and "compiler (" in line for line in said)

@@ -130,7 +130,8 @@ def test_inputs_of_any_type(dtype):
     data = Dataset((DATA.x > 0).astype(dtype), DATA.y)
     reference = Dataset(data.x.astype(np.float32), data.y)
     runs = [fit(NETWORK, each, recipe=FEW) for each in (data, reference)]
-    assert np.array_equal(weights(runs[0]), weights(runs[1]))
+    # What the companion cannot read the compiler does, with sums in another order.
+    assert weights(runs[0]) == pytest.approx(weights(runs[1]), abs=1e-6)
 
 
 DEGENERATE = {

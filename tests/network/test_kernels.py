@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from deltarule.network import kernels
+from deltarule.network import companion, kernels
 from deltarule.network.kernels import (
     Kernels,
     avg_pool,
@@ -338,8 +338,10 @@ def test_convolution_and_pooling_are_those_of_pytorch(name, n):
 
 
 def test_kernels_are_chosen_by_backend_and_precision():
-    assert usual("float32", "cpu") == usual("float64", "cpu") == PATCHES
-    assert usual("bfloat16", "cpu") == Kernels("patches", "bfloat16")
+    there, there_in_16 = companion.is_there(), companion.has_bfloat16()
+    assert usual("float32", "cpu") == Kernels("patches", "plain", there)
+    assert usual("float64", "cpu") == PATCHES
+    assert usual("bfloat16", "cpu") == Kernels("patches", "bfloat16", there_in_16)
     assert usual("float32", "gpu") == usual("float32", "tpu") == BACKEND
     assert current() == usual()
     with pytest.raises(ValueError, match=r"precision must be one of .*did you mean 'float32'"):

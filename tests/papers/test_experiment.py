@@ -41,8 +41,11 @@ def test_final(splits: Splits) -> None:
 
 def test_best_is_the_first_of_the_best_epochs(splits: Splits) -> None:
     keep = Keep()
-    each = experiment(report="best", recipe=Recipe(epochs=40, learning_rate=3.0))
-    measured = each.measure(splits, 0, [keep])
+    each = experiment(report="best", recipe=Recipe(epochs=10, learning_rate=3.0))
+    for seed in range(10):  # until one ends below its best
+        measured = each.measure(splits, seed, [keep])
+        if measured["best"] > measured["final"]:
+            break
     history = [record["validation_accuracy"] for record in keep.run.history]
     assert measured["accuracy"] == measured["best"] > measured["final"], "no case for this test"
     assert measured["best_epoch"] == 1 + int(np.argmax(history))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import jax
 
+from deltarule.learning import small
 from deltarule.network import (
     AvgPool,
     BatchNorm,
@@ -127,7 +128,12 @@ def make_plan(
 
 
 def _explained(network: Network, shape: Shape, batch_size: int, chosen: Kernels) -> Iterator[str]:
-    """Yield a sentence for each layer that the companion could do."""
+    """Yield a sentence for each layer that the companion could do, or one for all of them."""
+    drawn, _ = network.init(None, shape)
+    sizes = [layer["w"].size for layer in drawn if "w" in layer]
+    if small.worth(network, sizes, batch_size, chosen):
+        yield "  a whole step: companion, for SGD, momentum and Adam without clipping"
+        return
     for layer, takes, gives in walk(network.layers, network.shape or shape):
         params, _, _ = layer.init(None, takes)
         weights = sum(array.size for name, array in params.items() if is_weight(name))

@@ -6,13 +6,16 @@ weight several times. The companion does the whole step, from taking the example
 what ``step`` does, up to rounding. What it cannot do, or not faster, ``fits`` says.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from deltarule.network.layers.dense import Activation, Dense, Flatten
+from deltarule.network.companion.loading import array
+from deltarule.network.kernels import Kernels
+from deltarule.network.layers.dense import Activation, Dense, Dropout, Flatten
 from deltarule.network.network import Network, Params
 
 if TYPE_CHECKING:
@@ -46,17 +49,29 @@ def fits(program: "Program", params: Params, examples: "Examples") -> bool:
     """Whether the companion does a step of ``program`` on ``examples``, and faster."""
     weights = [layer["w"].size for layer in params if "w" in layer]
     return (
-        program.kernels.companion
-        and program.kernels.product == "plain"
+        worth(program.network, weights, program.batch_size, program.kernels)
         and program.precision == "float32"
         and program.optimizer in METHODS
         and not program.clip
         and (program.part is None or program.part >= program.batch_size)
-        and functions(program.network) is not None
+        and _can_be_read(examples)
+    )
+
+
+def worth(network: Network, weights: Sequence[int], batch_size: int, chosen: Kernels) -> bool:
+    """Whether the companion takes the steps of a network with so many ``weights`` a layer faster.
+
+    >>> there = Kernels("patches", "plain", companion=True)
+    >>> worth(Network([784, 30, 10]), [23520, 300], 10, there)
+    True
+    """
+    return (
+        chosen.companion
+        and chosen.product == "plain"
+        and functions(network) is not None
         and len(weights) <= MOST_LAYERS
         and sum(weights) <= MOST_WEIGHTS
-        and program.batch_size * sum(weights) <= MOST_PRODUCTS
-        and _can_be_read(examples)
+        and batch_size * sum(weights) <= MOST_PRODUCTS
     )
 
 
@@ -69,7 +84,7 @@ def functions(network: Network) -> tuple[str, ...] | None:
     True
     """
     first = 1 if isinstance(network.layers[0], Flatten) else 0
-    layers = list(network.layers[first:])
+    layers = [layer for layer in network.layers[first:] if layer != Dropout(0)]
     if len(layers) % 2 == 1:
         layers.append(Activation("identity"))
     names = [layer.name for layer in layers[1::2] if isinstance(layer, Activation)]
@@ -111,17 +126,13 @@ def step(
     )  # fmt: skip
     call = jax.ffi.ffi_call(
         "deltarule_small_step",
-        [_like(array) for array in arrays],
+        [array(each.shape, each.dtype) for each in arrays],
         input_output_aliases={len(operands) + i: i for i in range(len(arrays))},
         vmap_method="sequential",
     )
     after = call(*operands, *arrays, **_attributes(program, order))
     cost, correct, params, opt_state = jax.tree.unflatten(structure, after)
     return learner._replace(cost=cost, correct=correct, params=params, opt_state=opt_state)
-
-
-def _like(array: jax.Array) -> Any:
-    return jax.ShapeDtypeStruct(array.shape, array.dtype)  # type: ignore[no-untyped-call]
 
 
 def _rates(program: "Program", train: "Examples", hyper: "Hyper") -> jax.Array:

@@ -16,12 +16,13 @@ PRODUCTS = {"plain": "as the operands come", "bfloat16": "bfloat16 operands, flo
 PRECISIONS = {"float32": "plain", "float64": "plain", "bfloat16": "bfloat16"}
 
 # From how many multiplications (dense, convolution) or numbers (the others) on the companion is
-# faster than what the compiler makes; measured, see docs/native.md.
+# faster than what the compiler makes, by product; measured, see docs/native.md.
+NEVER = 1 << 62
 PAYS_FROM = {
-    "convolution": 0,
-    "dense": 1 << 20,
-    "batch_norm": 0,
-    "pooling": 0,
+    "convolution": {"plain": 0, "bfloat16": 0},
+    "dense": {"plain": NEVER, "bfloat16": 1 << 20},
+    "batch_norm": {"plain": 0, "bfloat16": 0},
+    "pooling": {"plain": 0, "bfloat16": 0},
 }
 
 
@@ -47,10 +48,10 @@ class Kernels:
     def pays(self, operation: str, size: int) -> bool:
         """Whether the companion is to do ``operation``: of ``size`` multiplications or numbers.
 
-        >>> Kernels("patches", "plain", companion=True).pays("dense", 10 * 784 * 30)
+        >>> Kernels("patches", "bfloat16", companion=True).pays("dense", 10 * 784 * 30)
         False
         """
-        return self.companion and size >= PAYS_FROM[operation]
+        return self.companion and size >= PAYS_FROM[operation][self.product]
 
 
 def usual(precision: str = "float32", backend: str | None = None) -> Kernels:

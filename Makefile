@@ -10,7 +10,8 @@
 
 SETUP_INPUTS := pyproject.toml constraints.txt tools/setup
 NATIVE_INPUTS := $(wildcard native/* native/cpp/* native/cpp/vector/* native/src/*/*.py)
-PLAIN := tests/agreement tests/learning
+PLAIN := tests/agreement $(addprefix tests/learning/test_,batches.py calls.py digits.py parts.py resume.py same_seed.py)
+WATCHED := $(addprefix tests/companion/test_,convolution.py dense.py norms.py pooling.py small.py)
 SANITIZED := native/build/sanitized
 RUNTIMES := libasan.so libubsan.so libstdc++.so.6
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -49,7 +50,7 @@ native-sanitize: .venv/.test
 	for each in $(SANITIZED)/build/tests/*_test; do $$each || exit 1; done
 	PYTHONPATH=$(SANITIZED)/site ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
 	  LD_PRELOAD="$(foreach each,$(RUNTIMES),$(shell $(CXX) -print-file-name=$(each)))" \
-	  python -m pytest -n 0 tests/companion
+	  python -m pytest -n 2 --dist loadfile $(WATCHED)
 
 native-wheel: .venv/.demo
 	rm -rf native/dist

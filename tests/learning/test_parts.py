@@ -26,6 +26,7 @@ from deltarule.network import (
     Flatten,
     MaxPool,
     Network,
+    companion,
 )
 
 KEY = jax.random.key(3)
@@ -95,6 +96,20 @@ def test_a_part_divides_the_batch():
     assert part_size(20, 7) == 5
 
 
+@pytest.fixture
+def without_companion(monkeypatch):
+    monkeypatch.setenv("DELTARULE_NATIVE", "0")
+
+
+@pytest.mark.skipif(not companion.is_there(), reason="deltarule-native is not installed")
+def test_the_companion_makes_no_patches_and_needs_no_parts():
+    plan = make_plan(conv(), (6, 6), 1000, 512, backend="cpu")
+    assert plan.kernels.companion
+    assert plan.part is None
+    assert "batch: worked on whole" in plan.explain()
+
+
+@pytest.mark.usefixtures("without_companion")
 def test_batch_norm_sees_the_whole_batch():
     plain, normed = (
         make_plan(n, (6, 6), 1000, 512, backend="cpu") for n in (conv(), conv(BatchNorm()))
@@ -106,6 +121,7 @@ def test_batch_norm_sees_the_whole_batch():
     assert make_plan(Network([36, 2]), (6, 6), 1000, 512, backend="cpu").at_once is None
 
 
+@pytest.mark.usefixtures("without_companion")
 @pytest.mark.parametrize("backend", ["cpu", "gpu"])
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_a_plan_explains_itself(backend, precision):

@@ -115,12 +115,15 @@ def make_plan(
     short = steps * seconds_a_step * EPOCHS_PER_CALL < CALL_SECONDS / 2
     chosen = kernels.usual(precision, backend)
     at_once = images_at_once(network, shape) if backend == "cpu" else None
+    # Only patches need room; the companion makes none.
+    unfolds = at_once is not None and not chosen.pays("convolution", 0)
+    whole = network.mixes_examples or not unfolds or batch_size <= (at_once or 0)
     return Plan(
         steps=steps,
         epochs_per_call=1 if every_epoch or not short else EPOCHS_PER_CALL,
         steps_per_call=max(1, min(steps, int(CALL_SECONDS / seconds_a_step))),
         kernels=chosen,
-        part=None if network.mixes_examples or (at_once or batch_size) >= batch_size else at_once,
+        part=None if whole else at_once,
         at_once=at_once,
         backend=backend,
         layers=tuple(_explained(network, shape, batch_size, chosen)),

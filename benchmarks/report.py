@@ -61,7 +61,7 @@ def _epochs(workloads: dict[str, Any]) -> str:
         peer, ours = next(iter(workload["peers"].items()))
         us, seconds = f"{ours['us_per_step']:.1f}", f"{ours['seconds_per_epoch']:.3f}"
         rows.append((name, workload["title"], us, seconds))
-    return _table(("", PEERS[peer].title, "µs a step", "s an epoch"), rows)
+    return table(("", PEERS[peer].title, "µs a step", "s an epoch"), rows)
 
 
 def _ratios(workloads: dict[str, Any]) -> str:
@@ -73,7 +73,7 @@ def _ratios(workloads: dict[str, Any]) -> str:
             reached = _verdict(row["goal"], row["ratio"] >= (row["goal"] or 0))
             us = f"{row['us_per_step']:.1f}"
             rows.append((name, PEERS[peer].title, us, f"{ratio} ({q1} to {q3})", goal, reached))
-    return _table(("", "peer", "µs a step", "its time / ours (quartiles)", "goal", ""), rows)
+    return table(("", "peer", "µs a step", "its time / ours (quartiles)", "goal", ""), rows)
 
 
 def _places(workloads: dict[str, Any]) -> int:
@@ -89,7 +89,7 @@ def _startup(startup: dict[str, float]) -> str:
         under = "" if goal is None else f"under {goal:g}"
         reached = _verdict(goal, seconds < (goal or 0))
         rows.append((f"`{what}`", f"{seconds:.3f}", under, reached))
-    return _table(("start-up", "s", "goal", ""), rows)
+    return table(("start-up", "s", "goal", ""), rows)
 
 
 def _memory(memory: dict[str, float], workloads: dict[str, Any]) -> str:
@@ -98,7 +98,7 @@ def _memory(memory: dict[str, float], workloads: dict[str, Any]) -> str:
         reached = _verdict(MEMORY_GOAL, mib < MEMORY_GOAL)
         title = workloads[name]["title"]
         rows.append((name, title, f"{mib:.0f}", f"under {MEMORY_GOAL}", reached))
-    return _table(("", "deltarule, peak memory of the process", "MiB", "goal", ""), rows)
+    return table(("", "deltarule, peak memory of the process", "MiB", "goal", ""), rows)
 
 
 def _verdict(goal: float | None, reached: bool) -> str:
@@ -107,7 +107,7 @@ def _verdict(goal: float | None, reached: bool) -> str:
     return "reached" if reached else "not reached"
 
 
-def _table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     """Return a Markdown table whose columns also stand in line on a terminal."""
     wide = [max(3, *(len(row[i]) for row in [heads, *rows])) for i in range(len(heads))]
     lines = [heads, tuple("-" * n for n in wide), *rows]
@@ -118,11 +118,16 @@ def _table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 
 def draw(page: Path, results: dict[str, Any], marker: str = "benchmarks") -> None:
-    """Replace what stands between the markers of ``page`` by the tables of ``results``."""
+    """Put the tables of ``results`` between the markers of ``page``."""
+    put(page, tables(results), marker)
+
+
+def put(page: Path, new: str, marker: str) -> None:
+    """Replace what stands between the markers of ``page``."""
     text = page.read_text(encoding="utf-8")
     start, end = f"<!-- {marker} -->", f"<!-- /{marker} -->"
     if text.count(start) != 1 or text.count(end) != 1:
         raise ValueError(f"{page} must hold the markers {start} and {end} once each.")
     before, rest = text.split(start)
     _, after = rest.split(end)
-    page.write_text(f"{before}{start}\n{tables(results)}\n{end}{after}", encoding="utf-8")
+    page.write_text(f"{before}{start}\n{new}\n{end}{after}", encoding="utf-8")

@@ -18,8 +18,8 @@ from deltarule import evaluate
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))  # scripts, not a package: they import each other
 
-memory, peers, report, run, task, workers = map(
-    importlib.import_module, ("memory", "peers", "report", "run", "task", "workers")
+memory, parts, peers, report, run, task, workers = map(
+    importlib.import_module, ("memory", "parts", "peers", "report", "run", "task", "workers")
 )
 
 # Keras calls NumPy in a way NumPy 2 warns of.
@@ -521,3 +521,29 @@ def test_the_page_lists_every_peer_and_workload() -> None:
     page = run.PAGE.read_text(encoding="utf-8")
     assert [w for w in EVERY if not re.search(rf"(?<!\S){w.name}\b(?!-)", page)] == []
     assert [e.title for e in peers.PEERS.values() if e.title not in page] == []
+
+
+def test_the_page_shows_the_stored_parts_of_a_step() -> None:
+    stored = json.loads(parts.PATH.read_text("utf-8"))
+    assert parts.tables(stored) in run.PAGE.read_text("utf-8")
+    assert tuple(stored["workloads"]) == parts.PARTS
+
+
+@pytest.mark.parametrize("workload", [IMAGE, NORMAL], ids=lambda workload: workload.name)
+def test_both_libraries_have_the_same_parts(workload: task.Workload) -> None:
+    pytest.importorskip("torch", reason="PyTorch is not installed: make bench installs it")
+    rows = parts.measure(workload)
+    kinds = ["Conv", "BatchNorm", "MaxPool", "Dense"] if workload.batch_norm else [
+        "Conv", "MaxPool", "Dense",
+    ]  # fmt: skip
+    assert [row["layers"] for row in rows] == kinds
+    assert all(row["ours_ms"] > 0 and row["pytorch_ms"] > 0 for row in rows)
+    convolution, dense = rows[0], rows[-1]
+    assert convolution["multiplications"] > dense["multiplications"] > 0
+
+
+def test_the_multiplications_of_a_convolution_by_hand() -> None:
+    # One map of 2 x 2 pixels that see 3 x 3 of 4 x 4: 36 products an image, and no gradient of x.
+    workload = task.Workload("tiny", (16, 10), 5, 0.1, "relu", "softmax", maps=((1,),), kernel=3)
+    (kind, products, _), *_ = parts.our_parts(workload)
+    assert (kind, products) == ("Conv", 2 * 5 * 36)

@@ -20,7 +20,7 @@ LONGEST_FILE, LONGEST_FUNCTION = 400, 40  # lines; of a function, those of code
 
 LEAVES = {"errors", "seeds", "choices", "cache"}
 ENGINE = LEAVES | {"network", "learning", "data"}
-STORED = ENGINE | {"committee", "committee_training", "storage", "files", "runs", "training"}
+STORED = ENGINE | {"committee", "committee_training", "storage", "files", "runs", "training", "race"}
 
 MAY_IMPORT = {  # what a part may import of ours, besides itself
     **{leaf: set() for leaf in LEAVES},
@@ -33,6 +33,7 @@ MAY_IMPORT = {  # what a part may import of ours, besides itself
     "committee": ENGINE,
     "files": LEAVES | {"network", "storage", "committee", "data"},
     "runs": LEAVES | {"network", "storage"},
+    "race": ENGINE,
     "committee_training": STORED - {"committee_training"},
     "training": ENGINE | {"storage", "files", "runs"},
     "__init__": STORED | {"textbook", "plots"},
@@ -55,6 +56,7 @@ MAY_USE = {  # what a part may import of others
     "storage": {"numpy", "safetensors"},
     "committee": {"numpy", "jax", "scipy"},
     "committee_training": {"jax"},
+    "race": {"numpy", "jax"},
     "files": {"numpy"},
     "runs": {"numpy"},
     "training": {"numpy", "jax"},

@@ -45,6 +45,11 @@ def a_history(epochs: int) -> list[dict[str, float]]:
     ]
 
 
+def a_range_test() -> tuple[np.ndarray, np.ndarray]:
+    rates = np.geomspace(1e-5, 10, 100)
+    return rates, 2.3 - np.minimum(rates, 0.3) * 6 + 2 * np.maximum(rates - 1, 0)
+
+
 def a_confusion(k: int, right: int) -> np.ndarray:
     return RNG.poisson(0.3, (k, k)) + right * np.eye(k, dtype=int)
 
@@ -85,6 +90,10 @@ PICTURES: dict[str, Callable[[Axes | None], Axes]] = {
     "weights, colour": lambda ax: plots.weights(RNG.normal(size=(4, 192)), (8, 8, 3), ax),
     "weights, zero": lambda ax: plots.weights(np.zeros((4, 64)), (8, 8), ax),
     "weights, not finite": lambda ax: plots.weights(np.full((2, 4), np.nan), (2, 2), ax),
+    "rate_range": lambda ax: plots.rate_range(*a_range_test(), 0.03, 0.1, ax),
+    "rate_range, one cost": lambda ax: plots.rate_range([0.1], [2.0], ax=ax),
+    "rate_range, flat": lambda ax: plots.rate_range([0.1, 1], [2.0, 2.0], 0.01, np.nan, ax),
+    "rate_range, not finite": lambda ax: plots.rate_range([0.1, 1], [np.nan, np.inf], ax=ax),
     "confusion, 2": lambda ax: plots.confusion(np.diag([50, 50]), ["no", "yes"], ax),
     "confusion, 10": lambda ax: plots.confusion(a_confusion(10, 980), DIGITS, ax),
     "confusion, names": lambda ax: plots.confusion(a_confusion(10, 98000), CLOTHES, ax),

@@ -147,6 +147,11 @@ class Committee:
         return self.members[0].classes
 
     @property
+    def output(self) -> str:
+        """The name of the activation that the members end in."""
+        return self.members[0].network.output
+
+    @property
     def scale(self) -> float:
         """What the members multiply their inputs by."""
         return self.members[0].scale

@@ -12,7 +12,8 @@ import pytest
 from deltarule.data import Dataset
 from deltarule.learning import Recipe, evaluate, fit
 from deltarule.learning.optimizers import Rates
-from deltarule.learning.step import Examples, Hyper, Program, start, step
+from deltarule.learning.program import Examples, Hyper, Program
+from deltarule.learning.step import start, step
 from deltarule.network import Dense, Model, Network
 from deltarule.seeds import generator
 

@@ -1,5 +1,6 @@
 """Each test has a folder of its own; the fixture ``run`` runs the command in it."""
 
+import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -11,7 +12,9 @@ from cli_commands import Done, Run
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
+    folder = tmp_path_factory.mktemp("cache")
+    (folder / "compiled").symlink_to(os.environ["JAX_COMPILATION_CACHE_DIR"])
+    return folder
 
 
 @pytest.fixture(scope="module", autouse=True)

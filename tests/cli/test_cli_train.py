@@ -13,6 +13,7 @@ from cli_commands import Run, bits, history, write_images
 import deltarule
 from deltarule.data.augment import Augment
 from deltarule.learning import Recipe
+from deltarule.network import Decorrelate, Standardize
 
 PICTURES = ["learning_curves.png", "first_layer_weights.png", "confusion.png", "worst_mistakes.png"]
 SCORE = r"""^test accuracy:  (\d+\.\d\d) %, (\d+) of 360
@@ -216,6 +217,7 @@ RECIPE: list[tuple[str, str, str, Any]] = [  # option, value, field of the recip
     ("--precision", "float64", "precision", "float64"),
     ("--precision", "bfloat16", "precision", "bfloat16"),
     ("--average", "0.9", "average", 0.9),
+    ("--order", "alternate", "order", "alternate"),
     ("--augment", "shift,rotation=5", "augment", Augment(shift=1, rotation=5)),
 ]
 NETWORK: list[tuple[str, str, dict[str, Any]]] = [
@@ -224,6 +226,7 @@ NETWORK: list[tuple[str, str, dict[str, Any]]] = [
     ("--output", "softmax", {"output": "softmax"}),
     ("--init", "orthogonal", {"weight_init": "orthogonal"}),
     ("--dropout", "0.25", {"dropout": 0.25}),
+    ("--inputs", "decorrelate", {"inputs": "decorrelate"}),
 ]
 
 
@@ -270,6 +273,16 @@ def test_options_reach_the_network(
     sizes = expected.get("sizes", [64, 100, 10])
     settings = {name: setting for name, setting in expected.items() if name != "sizes"}
     assert network == deltarule.Network(sizes, **settings)
+
+
+def test_inputs_can_be_prepared_for_a_network_with_a_name(asked: Any, run: Run) -> None:
+    (plain, *_), _ = asked("--network", "ciresan2010")
+    for inputs, layer in (("standardize", Standardize()), ("decorrelate", Decorrelate())):
+        (network, *_), _ = asked("--network", "ciresan2010", "--inputs", inputs)
+        assert network.layers == (layer, *plain.layers)
+    done = run("train", "digits", "--network", "nielsen-conv", "--inputs", "decorrelate")
+    assert done.code == 2
+    assert "--inputs decorrelate makes a row of numbers of an image" in done.err
 
 
 @pytest.mark.parametrize(("value", "count"), [("0", None), ("100", 100), ("0.2", 287), (None, 180)])

@@ -17,7 +17,8 @@ from deltarule.data import Dataset
 from deltarule.data.augment import Augment
 from deltarule.learning import Recipe, fit, small
 from deltarule.learning.optimizers import Rates
-from deltarule.learning.step import Examples, Hyper, Learner, Program, advance, start
+from deltarule.learning.program import Examples, Hyper, Learner, Program
+from deltarule.learning.step import advance, start
 from deltarule.network import Activation, Dense, Dropout, Flatten, Network, companion
 from deltarule.network.kernels import Kernels
 
@@ -266,8 +267,9 @@ def test_a_run_cut_in_two_ends_in_the_same_bits():
     assert bits(rest) == bits(whole)
 
 
-def test_an_empty_batch_changes_nothing():
-    what, train = program(Network([5, 4, 3]), 2), examples(2, 5, 3)
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_an_empty_batch_changes_nothing(optimizer):
+    what, train = program(Network([5, 4, 3]), 2, optimizer=optimizer), examples(2, 5, 3)
     begin = learner(what, HYPER)
     before = bits(begin)
     assert bits(call(what, begin, train, length=0)) == before

@@ -18,6 +18,7 @@ from deltarule.network import (
     BatchNorm,
     Concat,
     Conv,
+    Decorrelate,
     Dense,
     Dropout,
     Flatten,
@@ -29,6 +30,7 @@ from deltarule.network import (
     Network,
     Residual,
     Scale,
+    Standardize,
 )
 
 KEY = jax.random.key(5)
@@ -90,6 +92,13 @@ ROWS = {
     "concat of rows": Row(Concat(((Dense(2),), (Dense(3), Dropout(0.5)))), (4,), (5,)),
     "scale": Row(Scale(GATE), (2, 3, 2), (2, 3, 2)),
     "scale of a row": Row(Scale((Dense(4), Activation("sigmoid"))), (4,), (4,)),
+    "standardize": Row(Standardize(), (3,), (3,)),
+    "standardize pixels": Row(Standardize(), (2, 3, 2), (2, 3, 2)),
+    "standardize channels": Row(
+        Standardize("channel"), (2, 3, 2), (2, 3, 2), refuses=((4,), (2, 3))
+    ),
+    "decorrelate": Row(Decorrelate(), (3,), (3,)),
+    "decorrelate pixels, few": Row(Decorrelate(2), (2, 2), (2,)),
 }  # fmt: skip
 ROWS |= {
     name: Row(Activation(name), (4,), (4,), tolerance=formula.tolerance)
@@ -343,6 +352,9 @@ def test_dropout_of_nothing_is_nothing():
         (lambda: Concat(()), "branches must be tuples of layers"),
         (lambda: Concat((Dense(3),)), "every branch must be a tuple of layers"),
         (lambda: Scale(()), "layers must be a tuple of layers"),
+        (lambda: Standardize("pixel"), "per must be one of input, channel; got 'pixel'"),
+        (lambda: Decorrelate("every"), "keep must be a number of components or 'all', got 'every'"),
+        (lambda: Decorrelate(0), "keep must be an integer of at least 1, got 0"),
     ],
 )
 def test_what_could_not_be_built_is_refused(make, message):

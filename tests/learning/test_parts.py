@@ -12,11 +12,13 @@ from deltarule.data import Dataset
 from deltarule.data.augment import Augment
 from deltarule.files import load_model, save_model
 from deltarule.learning import Recipe, fit
+from deltarule.learning.measure import part_size
 from deltarule.learning.plan import make_plan
+from deltarule.learning.program import Average, Examples, Program
 from deltarule.learning.recipe import PRECISIONS
 from deltarule.learning.setup import hyper_of
-from deltarule.learning.step import Average, Examples, Program, part_size, start, step
 from deltarule.learning.step import _averaged as averaged
+from deltarule.learning.step import start, step
 from deltarule.network import (
     Activation,
     BatchNorm,

@@ -28,9 +28,9 @@ def few(seed):
 
 
 def elsewhere(folder, **environment):
-    environment = (
-        os.environ | {"PYTHONPATH": f"{ROOT / 'src'}:{Path(__file__).parent}"} | environment
-    )
+    compiled_anew = {"JAX_ENABLE_COMPILATION_CACHE": "0"}
+    path = {"PYTHONPATH": f"{ROOT / 'src'}:{Path(__file__).parent}"}
+    environment = os.environ | compiled_anew | path | environment
     code = "import test_same_seed as t; print(t.digest(t.everything_random().state))"
     result = subprocess.run(
         [sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True,

@@ -8,7 +8,17 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from deltarule.cli import doctor, evaluate, predict, reproduce, show, train
+from deltarule.cli import (
+    curvature,
+    doctor,
+    evaluate,
+    find_rate,
+    predict,
+    race,
+    reproduce,
+    show,
+    train,
+)
 from deltarule.cli.terminal import make_streams_safe
 from deltarule.errors import (
     CheckpointError,
@@ -30,6 +40,9 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
 app.command("show")(show.show)
 app.command("reproduce")(reproduce.reproduce)
+app.command("find-rate")(find_rate.find_rate)
+app.command("race")(race.race)
+app.command("curvature")(curvature.curvature)
 app.command("doctor")(doctor.doctor)
 
 # Typer brings its own copy of click or uses the one installed, by version: this is either's.

@@ -14,13 +14,18 @@ from deltarule.data.augment import augmentation
 from deltarule.learning import Recipe
 from deltarule.network import Network
 from deltarule.network.architectures import ARCHITECTURES
+from deltarule.network.layers.inputs import INPUTS, InputLayer
 
 HIDDEN = 100  # units of the hidden layer where --network is not given
 
 RECIPE = {field.name for field in fields(Recipe)}
 SIZES_ONLY = ("activation", "output", "init", "dropout")
 MEMBERS_ONLY = ("views", "combine")
-OPTIONS = RECIPE | {"network", "source", "validation", "committee", *SIZES_ONLY, *MEMBERS_ONLY}
+OPTIONS = (
+    RECIPE
+    | {"network", "inputs", "source", "validation", "committee"}
+    | {*SIZES_ONLY, *MEMBERS_ONLY}
+)
 
 
 class Members(NamedTuple):
@@ -33,9 +38,9 @@ class Members(NamedTuple):
 
 def network_of(options: Mapping[str, Any], data: Dataset) -> Network:
     """Return the network: sizes, or an architecture with a name, fitted to ``data``."""
-    wanted = options["network"]
+    wanted, inputs = options["network"], options["inputs"]
     if wanted is not None and wanted[:1].isalpha():
-        return _named(wanted, data)
+        return _named(wanted, data, inputs)
     sizes = _sizes(wanted, data)
     _check_memory(sum(below * above for below, above in pairwise(sizes)))
     return Network(
@@ -44,6 +49,7 @@ def network_of(options: Mapping[str, Any], data: Dataset) -> Network:
         output=options["output"],
         weight_init=options["init"],
         dropout=options["dropout"],
+        inputs=inputs,
     )
 
 
@@ -65,20 +71,35 @@ def _sizes(wanted: str | None, data: Dataset) -> list[int]:
         ) from None
 
 
-def _named(name: str, data: Dataset) -> Network:
+def _named(name: str, data: Dataset, inputs: str | None) -> Network:
     if not is_named(name):
         choose("--network", name, ARCHITECTURES)
     build = ARCHITECTURES[name.replace("-", "_")]
     shape: tuple[int, ...] = data.shape if len(data.shape) == 3 else (*data.shape, 1)
     if len(inspect.signature(build).parameters["shape"].default) == 1:
         shape = (data.x[0].size,)
+    first = _first(name, inputs, shape)
     try:
         network = build(classes=len(data.classes), shape=shape)
+        network = Network(*first, *network.layers, shape=network.shape)
         network.output_shape()
     except ValueError as error:
         raise ValueError(f"--network {name} cannot take these data: {error}") from None
     _check_memory(network.count(data.shape))
     return network
+
+
+def _first(name: str, inputs: str | None, shape: tuple[int, ...]) -> list[InputLayer]:
+    """Return the layer that prepares the inputs of shape ``shape``, if one is asked for."""
+    if inputs is None:
+        return []
+    layer = choose("--inputs", inputs, INPUTS)()
+    if layer.init(None, shape)[2] != shape:
+        raise ValueError(
+            f"--inputs {inputs} makes a row of numbers of an image, and --network {name} needs "
+            "images; choose standardize."
+        )
+    return [layer]
 
 
 def _check_memory(weights: int) -> None:

@@ -1,15 +1,15 @@
-"""``deltarule doctor``: what deltarule runs on here, and what could be better."""
+"""``deltarule doctor``: what deltarule runs on here; with a run, what ails that run."""
 
 import os
 import platform
 import textwrap
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
-from deltarule.cli.options import Json
+from deltarule.cli.options import Device, Json
 
 WIDTH, LABEL = 60, 11  # columns of the whole table, and of the names in it
 ADD_COMPANION = (
@@ -17,8 +17,34 @@ ADD_COMPANION = (
 )
 
 
-def doctor(json_: Json = False) -> None:
-    """Show versions, devices, folders and the companion, and say what is amiss."""
+def doctor(
+    run: Annotated[
+        Path | None, typer.Argument(metavar="[RUN]", help="A run folder to examine.")
+    ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option("--source", help="Of RUN: its data, where they are no longer as it says."),
+    ] = None,
+    device: Device = None,
+    json_: Json = False,
+) -> None:
+    """Show versions, devices, folders and the companion, and say what is amiss.
+
+    With RUN, examine that run instead: a verdict, with numbers and a remedy for each illness.
+    """
+    if run is not None:
+        from deltarule.cli.checkup import checkup
+        from deltarule.cli.options import ready
+
+        ready(device)
+        checkup(run, source, as_json=json_)
+    elif source is not None or device is not None:
+        raise typer.BadParameter("--source and --device go with RUN, a run folder to examine.")
+    else:
+        _show_machine(json_)
+
+
+def _show_machine(json_: bool) -> None:
     from deltarule.cli.report import document
     from deltarule.storage import printable
 

@@ -31,6 +31,14 @@ Split = Annotated[str, typer.Option("--split", help="train, validation or test."
 SPLITS = ("train", "validation", "test")
 
 
+def learning_rate(text: str) -> float | str:
+    """Return a learning rate as the recipe takes it: a number, or auto."""
+    try:
+        return text if text == "auto" else float(text)
+    except ValueError:
+        raise typer.BadParameter(f"it must be a number or auto, got {text!r}.") from None
+
+
 def ready(device: str | None) -> None:
     """Choose the device and keep compiled programs between commands.
 

@@ -18,6 +18,7 @@ from deltarule.cli.report import (
 from deltarule.data import Splits
 from deltarule.files import load_model
 from deltarule.learning import Recipe, evaluate
+from deltarule.learning.recipe import AUTO
 from deltarule.runs import MODEL
 from deltarule.storage import printable
 
@@ -52,6 +53,7 @@ def report(outcome: Outcome, splits: Splits, recipe: Recipe, *, as_json: bool) -
     if outcome.stopped:
         typer.echo(f"stopped early:  {outcome.stopped}")
     lines = [
+        *_measured_rates(outcome, recipe),
         *score_lines("test accuracy", result),
         *committee_lines(result),
         *(calibration_lines(result) if result.member_accuracies else []),
@@ -62,3 +64,11 @@ def report(outcome: Outcome, splits: Splits, recipe: Recipe, *, as_json: bool) -
     typer.echo(f"model:          {printable(folder / MODEL)}")
     for path in pictures:
         typer.echo(f"picture:        {printable(path)}")
+
+
+def _measured_rates(outcome: Outcome, recipe: Recipe) -> list[str]:
+    """Return the learning rate each network began with, if it was measured."""
+    if recipe.learning_rate != AUTO:
+        return []
+    rates = [f"{history[0]['learning_rate']:.3g}" for history in outcome.histories if history]
+    return [f"learning rate:  {', '.join(rates)}, measured"]

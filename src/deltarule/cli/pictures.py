@@ -63,6 +63,9 @@ def _first_weights(model: Model) -> tuple[Any, tuple[int, ...]] | None:
     if weights is None:
         return None
     if weights.ndim == 2:
+        # of decorrelated inputs: what the weights on the components make of the image itself
+        turns = next((layer["matrix"] for layer in model.state if "matrix" in layer), None)
+        weights = weights if turns is None else weights @ turns
         fits = weights.shape[1] == math.prod(model.shape)
         return weights, _image_shape(model.shape) if fits else (1, weights.shape[1])
     kernel = weights.shape[1:3]

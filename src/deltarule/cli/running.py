@@ -29,6 +29,7 @@ from deltarule.data.views import viewed
 from deltarule.errors import CheckpointError
 from deltarule.learning import Recipe
 from deltarule.learning.plan import make_plan
+from deltarule.learning.setup import batch_size
 from deltarule.network import Network
 from deltarule.runs import CONFIG, HISTORY, new_run_path
 from deltarule.storage import printable
@@ -108,8 +109,9 @@ def _networks(options: dict[str, Any], splits: Splits, members: Members | None) 
 
 def _explain(network: Network, shape: tuple[int, ...], examples: int, recipe: Recipe) -> int:
     plan = make_plan(
-        network, shape, examples, min(recipe.batch_size, examples),
+        network, shape, examples, batch_size(recipe, examples),
         precision=recipe.precision, every_epoch=recipe.early_stopping is not None,
+        twice_differentiable=recipe.method.curvature,
     )  # fmt: skip
     for line in plan.explain():
         typer.echo(line)

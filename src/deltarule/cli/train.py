@@ -6,13 +6,14 @@ from typing import Annotated, Any
 import typer
 
 from deltarule.cli.options import Device, Json, Quiet, ready
+from deltarule.cli.options import learning_rate as rate_of
 
 _NETWORK, _LEARNING, _COMMITTEE, _RUN = "Network", "Learning", "Committee", "Run"
 
 
-def _option(name: str, text: str, panel: str) -> Any:
+def _option(name: str, text: str, panel: str, **more: Any) -> Any:
     text = text.replace("[", r"\[")  # a default, not a colour
-    return typer.Option(name, help=text, rich_help_panel=panel, show_default=False)
+    return typer.Option(name, help=text, rich_help_panel=panel, show_default=False, **more)
 
 
 def train(
@@ -43,19 +44,46 @@ def train(
     dropout: Annotated[
         float, _option("--dropout", "Share of hidden outputs to drop. [0]", _NETWORK)
     ] = 0.0,
+    inputs: Annotated[
+        str | None,
+        _option("--inputs", "standardize or decorrelate. [as they come]", _NETWORK),
+    ] = None,
     cost: Annotated[
         str, _option("--cost", "cross_entropy or quadratic. [cross_entropy]", _LEARNING)
     ] = "cross_entropy",
     optimizer: Annotated[
         str,
-        _option("--optimizer", "sgd, momentum, nesterov, rmsprop, adam, adamw. [sgd]", _LEARNING),
+        _option(
+            "--optimizer",
+            "sgd, momentum, nesterov, rmsprop, adam, adamw, adaptive_rate, diagonal_lm; or, on all "
+            "examples at once, conjugate_gradient, fletcher_reeves, bfgs, lbfgs, newton, "
+            "levenberg_marquardt. [sgd]",
+            _LEARNING,
+        ),
     ] = "sgd",
     learning_rate: Annotated[
-        float | None, _option("--learning-rate", "Step size. [by optimizer]", _LEARNING)
+        str | None,
+        _option(
+            "--learning-rate",
+            "Step size, or auto to measure it. [by optimizer]",
+            _LEARNING,
+            parser=rate_of,
+            metavar="NUMBER",
+        ),
     ] = None,
     momentum: Annotated[float, _option("--momentum", "[0.9]", _LEARNING)] = 0.9,
-    batch_size: Annotated[int, _option("--batch-size", "1 is online. [10]", _LEARNING)] = 10,
+    damping: Annotated[
+        float | None,
+        _option("--damping", "Of methods that divide by curvature. [by optimizer]", _LEARNING),
+    ] = None,
+    batch_size: Annotated[
+        int | None, _option("--batch-size", "1 is online. [10, or all examples]", _LEARNING)
+    ] = None,
     epochs: Annotated[int, _option("--epochs", "Passes over the data. [30]", _LEARNING)] = 30,
+    order: Annotated[
+        str,
+        _option("--order", "Of examples: shuffle, alternate, emphasize. [shuffle]", _LEARNING),
+    ] = "shuffle",
     l1: Annotated[float, _option("--l1", "Price of sum |w|. [0]", _LEARNING)] = 0.0,
     l2: Annotated[float, _option("--l2", "Price of sum w^2 / 2. [0]", _LEARNING)] = 0.0,
     weight_decay: Annotated[float, _option("--weight-decay", "Of adamw. [1e-4]", _LEARNING)] = 1e-4,

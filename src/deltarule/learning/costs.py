@@ -20,6 +20,12 @@ import jax.numpy as jnp
 from deltarule.choices import choose
 from deltarule.network.activations import activation
 
+# Targets of the wrong classes and of the right one, by output activation; others have 0 and 1.
+# +-1 is where the second derivative of LeCun's tanh is largest: far enough apart to tell classes
+# from each other, and not at its limits +-1.7159, which only infinite weights reach (LeCun et al.
+# 1998, section 4.5).
+TARGETS = {"lecun_tanh": (-1.0, 1.0)}
+
 Cost = Callable[[jax.Array, jax.Array], jax.Array]  # z, y [batch, outputs] -> [batch]
 
 
@@ -97,14 +103,26 @@ def cost_function(name: str, output: str) -> Cost:
 
 
 def targets(
-    y: jax.Array, outputs: int, smoothing: jax.Array | float, dtype: jnp.dtype
+    y: jax.Array,
+    outputs: int,
+    smoothing: jax.Array | float,
+    dtype: jnp.dtype,
+    output: str = "identity",
 ) -> jax.Array:
     """Return class indices [batch] as one row a target [batch, outputs], smoothed.
 
     The true class gets 1 - smoothing + smoothing/k and every other smoothing/k, k = ``outputs``
-    (Szegedy et al. 2016, section 7). Targets of regression pass through.
+    (Szegedy et al. 2016, section 7). Where the last layer's activation ``output`` is lecun_tanh,
+    these shares t become 2 t - 1: 1 and -1 without smoothing. Targets of regression pass through.
+
+    >>> targets(jnp.array([1]), 3, 0.0, jnp.dtype("float32"), "lecun_tanh").tolist()
+    [[-1.0, 1.0, -1.0]]
     """
     if y.ndim > 1 or not jnp.issubdtype(y.dtype, jnp.integer):
         return y.astype(dtype).reshape(len(y), -1)
     smoothing = jnp.asarray(smoothing, dtype)
-    return jax.nn.one_hot(y, outputs, dtype=dtype) * (1 - smoothing) + smoothing / outputs
+    shares = jax.nn.one_hot(y, outputs, dtype=dtype) * (1 - smoothing) + smoothing / outputs
+    if output not in TARGETS:
+        return shares
+    wrong, right = TARGETS[output]
+    return wrong + (right - wrong) * shares

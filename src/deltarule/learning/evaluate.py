@@ -23,6 +23,10 @@ class Panel(Protocol):
     def classes(self) -> tuple[str, ...]:
         """The names of the classes; empty for regression."""
 
+    @property
+    def output(self) -> str:
+        """The name of the activation that every member ends in."""
+
     def ask(
         self, x: np.ndarray
     ) -> tuple[np.ndarray, str, np.ndarray, np.ndarray, np.ndarray | None]:
@@ -182,9 +186,10 @@ def evaluate(model: Model | Panel, data: Dataset, cost: str = "cross_entropy") -
         )
     said = _asked(model, data.x) if isinstance(model, Model) else model.ask(data.x)
     logits, output, outputs, predictions, members = said
+    learned = model.network.output if isinstance(model, Model) else model.output
     with jax.enable_x64(True):
         z = jnp.asarray(logits, jnp.float64)
-        y = targets(jnp.asarray(data.y), z.shape[-1], 0.0, z.dtype)
+        y = targets(jnp.asarray(data.y), z.shape[-1], 0.0, z.dtype, learned)
         mean = float(cost_function(cost, output)(z, y).mean())
     return Evaluation(len(data), mean, model.classes, data.y, predictions, outputs, members)
 

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from deltarule.data import Dataset
-from deltarule.learning.step import Examples
+from deltarule.learning.program import Examples
 from deltarule.network.model import narrowed
 from deltarule.seeds import generator
 

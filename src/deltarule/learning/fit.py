@@ -19,9 +19,13 @@ from deltarule.data import Dataset
 from deltarule.errors import DivergedError
 from deltarule.learning.callbacks import Callback, EarlyStopping
 from deltarule.learning.examples import cut, example_weights, to_device
+from deltarule.learning.measure import each_cost
+from deltarule.learning.orders import alternating, emphasized
 from deltarule.learning.plan import make_plan
-from deltarule.learning.recipe import Recipe
+from deltarule.learning.program import Examples, Hyper, Learner, Program, Report
+from deltarule.learning.recipe import AUTO, Recipe
 from deltarule.learning.schedules import learning_rates
+from deltarule.learning.second_order.largest_eigenvalue import PATTERNS, largest_eigenvalue
 from deltarule.learning.setup import (
     batch_size,
     check_data,
@@ -31,7 +35,7 @@ from deltarule.learning.setup import (
     program_of,
 )
 from deltarule.learning.state import Record, TrainState
-from deltarule.learning.step import Learner, Report, advance, make_room, start
+from deltarule.learning.step import advance, make_room, start
 from deltarule.network.model import Model
 from deltarule.network.network import HostParams, Network
 from deltarule.seeds import generator
@@ -98,6 +102,7 @@ class Run:
         stopped: why the run ended before its last epoch, or None.
         resumed_at: how many epochs were done when it began: 0 unless it was resumed.
         network, recipe, plan, train, validation: what was run.
+        rate: the learning rate it begins with: the recipe's, or the one measured.
     """
 
     def __init__(
@@ -126,11 +131,13 @@ class Run:
         self.seconds = 0.0
         check_data(network, train, self.validation, recipe)
         self._weights = example_weights(train, recipe.class_weight, sample_weight)
-        self.batch_size = batch_size(recipe, train)
+        self.batch_size = batch_size(recipe, len(train))
         self.callbacks = [*early_stopping(recipe, train, self.validation), *callbacks]
         self.plan = make_plan(
             network, train.shape, len(train), self.batch_size, precision=recipe.precision,
-            every_epoch=any(callback.every_epoch for callback in self.callbacks),
+            every_epoch=recipe.order == "emphasize"
+            or any(callback.every_epoch for callback in self.callbacks),
+            twice_differentiable=recipe.method.curvature,
         )  # fmt: skip
         self._begin(params)
 
@@ -200,13 +207,26 @@ class Run:
         rates = np.zeros((plan.epochs_per_call, plan.steps))
         for row in range(epochs):
             e = epoch + row
-            orders[row] = generator(recipe.seed, "shuffle", e).permutation(n)
+            orders[row] = self._order(e)
             rates[row] = learning_rates(
-                recipe.schedule, recipe.rate, e, recipe.epochs, plan.steps,
+                recipe.schedule, self.rate, e, recipe.epochs, plan.steps,
                 recipe.decay, recipe.decay_every,
             )  # fmt: skip
         self._last_rates = rates[:, -1]
         return orders, rates.astype(recipe.dtype)
+
+    def _order(self, epoch: int) -> np.ndarray:
+        """Return the examples of an epoch in turn [n]."""
+        state, rng = self.state, generator(self.recipe.seed, "shuffle", epoch)
+        if self.recipe.order == "alternate":
+            return alternating(rng, self.train.y)
+        if self.recipe.order == "shuffle":
+            return rng.permutation(len(self.train))
+        if state.position == 0:
+            costs = each_cost(self.program, *state.learner[:2], self._train)
+            state.order = emphasized(rng, np.asarray(costs)).astype(np.int32)
+        assert state.order is not None
+        return state.order
 
     def _record(self, report: Report, epochs: int) -> None:
         """Add the epochs of a report to the history, one by one, and tell the callbacks."""
@@ -220,6 +240,12 @@ class Run:
                 "penalty": float(report.penalty[row]),
                 "seconds": seconds,
             }
+            if self.recipe.method.counts:
+                asked = report.evaluations
+                # costs and gradients of the steps on batches: one pass an epoch
+                own = 0 if self.recipe.method.all_data else record["epoch"]
+                record["cost_evaluations"] = own + float(asked.cost[row])
+                record["gradient_evaluations"] = own + float(asked.gradient[row])
             if self.train.classes:
                 record["train_accuracy"] = int(report.correct[row]) / len(self.train)
             if self.validation is not None:
@@ -244,7 +270,7 @@ class Run:
         )  # fmt: skip
         raise DivergedError(
             f"training diverged in epoch {epoch}: the cost is not finite ({last}); choose a "
-            f"learning_rate below {self.recipe.rate:g}, or scale the inputs, which may hold "
+            f"learning_rate below {self.rate:g}, or scale the inputs, which may hold "
             "large values."
         )
 
@@ -262,7 +288,29 @@ class Run:
         self._chance = generator(recipe.seed, "dropout").integers(2**32, dtype=np.uint32)
         drawn = first_parameters(self.network, data, recipe, params)
         make_room()
-        self.state = TrainState(start(self.program, self._hyper, *drawn))
+        order = np.arange(len(data), dtype=np.int32) if recipe.order == "emphasize" else None
+        self.state = TrainState(start(self.program, self._hyper, *drawn), order=order)
+        self.rate = self._measured_rate() if recipe.learning_rate == AUTO else recipe.rate
+
+    @property
+    def setting(self) -> tuple[Program, Learner, Examples, Hyper, np.uint32]:
+        """What a compiled program is given, besides an order of the examples and rates."""
+        return self.program, self.state.learner, self._train, self._hyper, self._chance
+
+    def _measured_rate(self) -> float:
+        """Return 1/lambda_max (``rates.py``); the same when the run is resumed."""
+        recipe, (program, learner, train, hyper, chance) = self.recipe, self.setting
+        at_once = self.batch_size if self.network.mixes_examples else 1
+        first = generator(recipe.seed, "shuffle", 0).permutation(len(self.train))
+        order = np.resize(first.astype(np.int32), (PATTERNS, at_once))  # few examples: in rounds
+        curvature = float(largest_eigenvalue(program, learner, train, order, hyper, chance))
+        if not (math.isfinite(curvature) and curvature > 0):
+            raise ValueError(
+                f"learning_rate {AUTO!r} needs a cost that is curved and finite at the initial "
+                f"weights, but its largest curvature is {curvature}; scale the inputs, or give a "
+                "number."
+            )
+        return (1 - recipe.momentum if recipe.method.momentum else 1.0) / curvature
 
 
 @contextlib.contextmanager

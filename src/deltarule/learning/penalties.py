@@ -40,6 +40,12 @@ def add_gradient(params: Params, gradients: Params, l1: Rate, l2: Rate) -> Param
     return _each_weight(params, gradients, lambda g, w: g + l2 * w)
 
 
+def curvature(params: Params, l2: Rate) -> Params:
+    """Return the second derivatives of the penalty: l2 for weights, 0 for biases."""
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    return _each_weight(params, zeros, lambda zero, _: zero + l2)
+
+
 def _each_weight(
     params: Params, gradients: Params, change: Callable[[jax.Array, jax.Array], jax.Array]
 ) -> Params:

@@ -13,6 +13,7 @@ import jax
 
 from deltarule.learning import small
 from deltarule.network import (
+    Activation,
     AvgPool,
     BatchNorm,
     Conv,
@@ -28,12 +29,13 @@ from deltarule.network.layers.contract import Layer, Shape, is_weight
 from deltarule.network.network import images_at_once
 
 CALL_SECONDS = 0.5  # what one call should take
+ALONE = set(companion.ALONE) - set(companion.WITH_PRODUCTS)  # the others go along, or are fast
 EPOCHS_PER_CALL = 32  # of tiny data, where one epoch takes less than a call from Python costs
 _OPERATIONS_A_SECOND = 2e10  # a cautious guess for one small matrix product after another
 _STEP_SECONDS = 3e-6  # the least a step takes
 OPERATIONS: dict[type[Layer], str] = {
     Conv: "convolution", Dense: "dense", BatchNorm: "batch_norm", MaxPool: "pooling",
-    AvgPool: "pooling",
+    AvgPool: "pooling", Activation: "activation",
 }  # fmt: skip
 
 
@@ -96,12 +98,14 @@ def make_plan(
     *,
     precision: str = "float32",
     every_epoch: bool = False,
+    twice_differentiable: bool = False,
     backend: str | None = None,
 ) -> Plan:
     """Plan a run of ``network`` on ``examples`` examples of ``shape``.
 
     ``every_epoch`` says that something must happen in Python after each epoch, such as a decision
-    to stop early. ``backend`` is JAX's unless given.
+    to stop early; ``twice_differentiable``, that second derivatives are asked for, which only the
+    backend's own operators have. ``backend`` is JAX's unless given.
 
     >>> plan = make_plan(Network([4, 10, 3]), (4,), 150, 10, backend="cpu")
     >>> plan.steps, plan.epochs_per_call, plan.part
@@ -114,6 +118,8 @@ def make_plan(
     seconds_a_step = _STEP_SECONDS + operations / _OPERATIONS_A_SECOND
     short = steps * seconds_a_step * EPOCHS_PER_CALL < CALL_SECONDS / 2
     chosen = kernels.usual(precision, backend)
+    if twice_differentiable:
+        chosen = Kernels("backend", "plain")
     at_once = images_at_once(network, shape) if backend == "cpu" else None
     # Only patches need room; the companion makes none.
     unfolds = at_once is not None and not chosen.pays("convolution", 0)
@@ -140,7 +146,8 @@ def _explained(network: Network, shape: Shape, batch_size: int, chosen: Kernels)
     for layer, takes, gives in walk(network.layers, network.shape or shape):
         params, _, _ = layer.init(None, takes)
         weights = sum(array.size for name, array in params.items() if is_weight(name))
-        if (operation := OPERATIONS.get(type(layer))) is None:
+        alone = not isinstance(layer, Activation) or layer.name in ALONE
+        if (operation := OPERATIONS.get(type(layer))) is None or not alone:
             continue
         size = batch_size * (weights * math.prod(gives[:-1]) if weights else math.prod(takes))
         who = "companion" if chosen.pays(operation, size) else "compiler"

@@ -10,11 +10,16 @@ from deltarule.data import Dataset
 from deltarule.learning.callbacks import Callback, EarlyStopping
 from deltarule.learning.optimizers import Rates
 from deltarule.learning.plan import Plan
+from deltarule.learning.program import Hyper, Program
 from deltarule.learning.recipe import Recipe
-from deltarule.learning.step import Hyper, Program
+from deltarule.learning.second_order.second_derivatives import check_layers
+from deltarule.network.layers.dense import Dropout
+from deltarule.network.layers.inputs import front, measured
+from deltarule.network.model import narrowed
 from deltarule.network.network import HostParams, Network, Params
 from deltarule.seeds import generator
 
+USUAL_BATCH_SIZE = 10
 LEAST_EPSILON = 1e-30  # less vanishes in float32, and adam divides 0 by 0 where no gradient flows
 
 
@@ -32,6 +37,22 @@ def check_data(
             f"the network has outputs of shape {outputs}, but train has {wanted[0]} "
             f"{what}; give the last layer {wanted[0]} units."
         )
+    most = recipe.method.most_parameters
+    if most is not None and (count := network.count(train.shape)) > most:
+        raise ValueError(
+            f"optimizer {recipe.optimizer} is for networks of at most {most:,} parameters, got "
+            f"{count:,}; choose {recipe.method.instead}."
+        )
+    if recipe.method.diagonal:
+        check_layers(network, train.shape)
+    if recipe.method.all_data and any(
+        isinstance(layer, Dropout) and layer.rate for layer in network.every_layer()
+    ):
+        raise ValueError(
+            f"dropout changes what {recipe.optimizer} compares from step to step; leave it out, "
+            "or choose an optimizer that works on batches, such as adam."
+        )
+    _check_order(train, recipe)
     if recipe.augment is not None and len(train.shape) not in (2, 3):
         raise ValueError(
             "augment moves and bends images, [height, width] or [height, width, channels], but "
@@ -47,15 +68,34 @@ def check_data(
             )
 
 
-def batch_size(recipe: Recipe, train: Dataset) -> int:
-    """Return the batch size of the recipe, or the number of examples if that is smaller."""
-    if recipe.batch_size > len(train):
+def _check_order(train: Dataset, recipe: Recipe) -> None:
+    if recipe.order == "alternate" and not train.classes:
+        raise ValueError(
+            "order alternate shows examples of different classes in turn, and the targets are not "
+            "classes; choose shuffle or emphasize."
+        )
+
+
+def batch_size(recipe: Recipe, examples: int) -> int:
+    """Return the examples of a step: what the recipe asks for, of as many as there are."""
+    wanted = recipe.batch_size
+    if recipe.method.all_data:
+        if wanted is not None and wanted < examples:
+            raise ValueError(
+                f"optimizer {recipe.optimizer} works on all {examples} examples at every step, "
+                f"got a batch_size of {wanted}; leave it out, or choose an optimizer that works "
+                "on batches, such as adam."
+            )
+        return examples
+    if wanted is None:
+        return min(USUAL_BATCH_SIZE, examples)
+    if wanted > examples:
         warnings.warn(
-            f"batch_size {recipe.batch_size} is larger than the {len(train)} "
-            f"training examples; {len(train)} is used.",
+            f"batch_size {wanted} is larger than the {examples} training examples; {examples} is "
+            "used.",
             stacklevel=4,
         )
-    return min(recipe.batch_size, len(train))
+    return min(wanted, examples)
 
 
 def early_stopping(recipe: Recipe, train: Dataset, validation: Dataset | None) -> list[Callback]:
@@ -87,6 +127,7 @@ def hyper_of(recipe: Recipe) -> Hyper:
     rates = Rates(
         recipe.rate, recipe.momentum, recipe.beta1, recipe.beta2,
         max(recipe.epsilon, LEAST_EPSILON), recipe.weight_decay, recipe.clip or 0.0,
+        recipe.mu,
     )  # fmt: skip
     return Hyper(rates, recipe.l1, recipe.l2, recipe.label_smoothing, recipe.average)
 
@@ -94,8 +135,15 @@ def hyper_of(recipe: Recipe) -> Hyper:
 def first_parameters(
     network: Network, train: Dataset, recipe: Recipe, params: HostParams | None
 ) -> tuple[Params, Params]:
-    """Return parameters and state to start from, on the device; ``params`` if they are given."""
+    """Return parameters and state to start from, on the device; ``params`` if they are given.
+
+    Layers that prepare the inputs are measured here, on all of ``train``.
+    """
     drawn, state = network.init(generator(recipe.seed, "weights"), train.shape)
+    if leading := front(network.layers):
+        seen = train.x.reshape(len(train), *(network.shape or train.shape))
+        seen = narrowed("x", seen, recipe.dtype)
+        state = measured(leading, seen, train.scale) + state[len(leading) :]
     if params is None:
         params = drawn
     elif jax.tree.map(np.shape, params) != jax.tree.map(np.shape, drawn):

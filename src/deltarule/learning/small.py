@@ -19,7 +19,7 @@ from deltarule.network.layers.dense import Activation, Dense, Dropout, Flatten
 from deltarule.network.network import Network, Params
 
 if TYPE_CHECKING:
-    from deltarule.learning.step import Examples, Hyper, Learner, Program
+    from deltarule.learning.program import Examples, Hyper, Learner, Program
 
 # The places of names in these tables are the numbers of native/cpp/vector/small.hpp.
 HIDDEN = ("identity", "sigmoid", "tanh", "relu")

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from deltarule.learning.step import Learner
+from deltarule.learning.program import Learner
 from deltarule.network.network import Params
 
 Record = dict[str, Any]
@@ -29,14 +29,19 @@ class TrainState:
         learner: parameters, layer state, optimizer state and the sums of the epoch under way.
         position: steps already made in the epoch under way.
         history: a record for each whole epoch: epoch (from 1), learning_rate, train_cost,
-            train_accuracy, penalty, validation_cost, validation_accuracy, seconds.
+            train_accuracy, penalty, validation_cost, validation_accuracy, seconds;
+            and cost_evaluations and gradient_evaluations so far, in passes over the training
+            data, where the optimizer asks for more than a gradient a step.
         best: kept while training stops early, else None.
+        order: [n] the examples of the epoch under way in turn, int32; kept where it follows from
+            what was learned before the epoch (``Recipe.order`` "emphasize"), else None.
     """
 
     learner: Learner
     position: int = 0
     history: list[Record] = field(default_factory=list)
     best: Best | None = None
+    order: np.ndarray | None = None
 
     @property
     def epoch(self) -> int:
@@ -51,7 +56,7 @@ class TrainState:
     def copy(self) -> "TrainState":
         """Return the same state in arrays of its own: training overwrites those it was given."""
         learner = jax.tree.map(jnp.copy, self.learner)
-        return TrainState(learner, self.position, list(self.history), self.best)
+        return TrainState(learner, self.position, list(self.history), self.best, self.order)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return every array by name, for a checkpoint."""
@@ -65,7 +70,7 @@ class TrainState:
         best = self.best
         if best is None and any(name.startswith("best.") for name in arrays):
             best = Best(*self.learner.answer)
-        template = TrainState(self.learner, 0, [], best)._tree()
+        template = TrainState(self.learner, 0, [], best, self.order)._tree()
         expected = dict(_named(template))
         if set(expected) != set(arrays):
             odd = sorted(set(expected) ^ set(arrays))[0]
@@ -78,23 +83,24 @@ class TrainState:
                     f"{found.dtype} of shape {found.shape}."
                 )
         leaves = [jnp.asarray(arrays[name]) for name in expected]
-        learner, best = jax.tree.unflatten(jax.tree.structure(template), leaves)
-        return TrainState(learner, int(header["position"]), list(header["history"]), best)
+        learner, best, order = jax.tree.unflatten(jax.tree.structure(template), leaves)
+        order = None if order is None else np.asarray(order)
+        return TrainState(learner, int(header["position"]), list(header["history"]), best, order)
 
     def header(self) -> dict[str, Any]:
         """Return what is not an array, as plain data."""
         return {"position": self.position, "history": self.history}
 
-    def _tree(self) -> tuple[Learner, Best | None]:
-        return self.learner, self.best
+    def _tree(self) -> tuple[Learner, Best | None, np.ndarray | None]:
+        return self.learner, self.best, self.order
 
 
 def _named(tree: Any) -> list[tuple[str, Any]]:
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-    roots = {"0": "learner", "1": "best"}
+    roots = {"0": "learner", "1": "best", "2": "order"}
     names = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in leaves]
-    split = [name.split(".", 1) for name in names]
+    split = [name.partition(".") for name in names]
     return [
-        (f"{roots[head]}.{rest}", leaf)
-        for (head, rest), (_, leaf) in zip(split, leaves, strict=True)
+        (f"{roots[head]}{dot}{rest}", leaf)
+        for (head, dot, rest), (_, leaf) in zip(split, leaves, strict=True)
     ]

@@ -1,144 +1,154 @@
 """One step of training as one pure function, and whole epochs of them as one compiled call.
 
-Read ``costs.py`` first. A step takes a batch, works out cost and gradient, adds the penalty's
+Read ``measure.py`` first. A step takes a batch, works out cost and gradient, adds the penalty's
 gradient and lets the optimizer change the parameters. ``advance`` runs any stretch of steps, or
 several epochs, inside one compiled program: between two calls from Python nothing happens, so a
 step of a few microseconds stays one.
-
-What shapes the compiled program is ``Program``, a static value. Everything else is traced: rates,
-penalties, smoothing, the key of chance, the order of the examples, where to start and stop.
 """
 
 import gc
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial, wraps
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
+from jax.flatten_util import ravel_pytree
 
-from deltarule.data.augment import Augment
 from deltarule.learning import penalties, small
-from deltarule.learning.costs import cost_function, targets
-from deltarule.learning.optimizers import Rate, Rates, optimizer
+from deltarule.learning.measure import (
+    Measured,
+    gauss_newton,
+    gradients_of,
+    measure,
+    total,
+    zero_sums,
+)
+from deltarule.learning.objective import Objective, counted, differentiable, none_yet
+from deltarule.learning.optimizers import OPTIMIZERS, Rate, optimizer
+from deltarule.learning.program import Average, Examples, Hyper, Learner, Program, Report
+from deltarule.learning.second_order.diagonal_lm import EXAMPLES, remember
+from deltarule.learning.second_order.line_search import Searched
+from deltarule.learning.second_order.second_derivatives import estimated
 from deltarule.network import kernels
-from deltarule.network.kernels import Kernels
-from deltarule.network.model import scaled
-from deltarule.network.network import Network, Params
+from deltarule.network.network import Params
 
-Sums = tuple[jax.Array, jax.Array]  # of costs, of right answers
-Measured = tuple[jax.Array, jax.Array, Params]  # the same, and the state after
+Begun = tuple[jax.Array, Params, Measured]  # the cost, its gradient, what was measured with it
 
-VALIDATION_CHUNK = 1000  # examples a step when costs are only measured
 KEPT_PROGRAMS = 16  # compiled programs take about 7 MB each, and JAX keeps all it ever made
-
-
-@dataclass(frozen=True)
-class Program:
-    """What a compiled program depends on; two runs with equal programs and shapes share one.
-
-    ``precision`` is that of weights and sums; ``kernels`` say how products are worked out.
-    A batch is worked on in parts of at most ``part`` examples, whose gradients are added up, and
-    costs are measured on at most ``at_once`` examples together; None sets no limit. ``average``
-    says whether a running average of the weights is kept.
-    """
-
-    network: Network
-    cost: str
-    optimizer: str
-    clip: bool
-    batch_size: int
-    outputs: int
-    precision: str
-    kernels: Kernels = field(default_factory=kernels.usual)
-    part: int | None = None
-    at_once: int | None = None
-    augment: Augment | None = None
-    average: bool = False
-
-
-class Hyper(NamedTuple):
-    """The traced numbers of a run; ``rates.learning_rate`` is replaced at every step."""
-
-    rates: Rates
-    l1: Rate
-    l2: Rate
-    smoothing: Rate
-    average: Rate = 0.0
-
-
-class Examples(NamedTuple):
-    """Examples as they came, on the device; ``weight`` is None where all count alike."""
-
-    x: jax.Array  # [n, ...]
-    y: jax.Array  # [n] class indices, or [n, outputs]
-    weight: jax.Array | None  # [n], of mean 1
-    scale: Rate
-
-    def take(self, index: jax.Array) -> "Examples":
-        """Return the examples at ``index`` [batch]."""
-        weight = None if self.weight is None else self.weight[index]
-        return Examples(self.x[index], self.y[index], weight, self.scale)
-
-
-class Average(NamedTuple):
-    """The running average of what was learned, and of how many steps."""
-
-    params: Params
-    state: Params
-    steps: jax.Array
-
-
-class Learner(NamedTuple):
-    """What a step changes: all of it on the device, donated from call to call."""
-
-    params: Params
-    state: Params
-    opt_state: Any
-    cost: jax.Array  # sum over this epoch's examples so far, each measured before its step
-    correct: jax.Array  # count over the same examples
-    average: Average | None = None
-
-    @property
-    def answer(self) -> tuple[Params, Params]:
-        """The parameters and state to measure and to keep: the average, if there is one."""
-        source = self.average or self
-        return source.params, source.state
-
-
-class Report(NamedTuple):
-    """What one epoch amounted to: sums and counts over all its examples."""
-
-    cost: jax.Array
-    correct: jax.Array
-    penalty: jax.Array
-    validation_cost: jax.Array
-    validation_correct: jax.Array
 
 
 def start(program: Program, hyper: Hyper, params: Params, state: Params) -> Learner:
     """Return the learner before its first step."""
     opt_state = optimizer(program.optimizer, hyper.rates, clip=program.clip).init(params)
+    opt_state = jax.tree.map(jnp.copy, opt_state)  # all are donated, and an array only once
     average = None
-    if program.average:  # arrays of its own: both are donated
+    if program.average:
         copies = jax.tree.map(jnp.copy, (params, state))
         average = Average(copies[0], copies[1], jnp.zeros((), jnp.int32))
-    return Learner(params, state, opt_state, *_zero_sums(program), average)
+    return Learner(params, state, opt_state, *zero_sums(program), average)
 
 
 def step(
     program: Program, learner: Learner, batch: Examples, hyper: Hyper, key: jax.Array
 ) -> Learner:
     """Return the learner after one step on ``batch``: w <- update(w, dC/dw), C the mean cost."""
-    gradients, (cost, correct, state) = _gradients(program, learner, batch, hyper, key)
-    gradients = penalties.add_gradient(learner.params, gradients, hyper.l1, hyper.l2)
+    here = _Here(program, learner, batch, hyper, key)
+    value, gradients, (cost, correct, state) = here.begin()
     method = optimizer(program.optimizer, hyper.rates, clip=program.clip)
-    updates, opt_state = method.update(gradients, learner.opt_state, learner.params)
+    updates, opt_state = method.update(
+        gradients, learner.opt_state, learner.params, value=value, objective=here.objective()
+    )
     params = optax.apply_updates(learner.params, updates)
     cost, correct = learner.cost + cost, learner.correct + correct
     return _averaging(Learner(params, state, opt_state, cost, correct, learner.average), hyper)
+
+
+class _Here(NamedTuple):
+    """Where a step begins: what can be asked about other parameters in the place of these."""
+
+    program: Program
+    learner: Learner
+    batch: Examples
+    hyper: Hyper
+    key: jax.Array
+
+    def begin(self) -> Begun:
+        """Return cost, gradient and what was measured, as far as the optimizer does not know."""
+        params, state = self.learner.params, self.learner.opt_state
+        if not isinstance(state, Searched):
+            return self.ask(params)
+        known = state.search  # the last search has measured where it ended
+        begun: Begun = jax.lax.cond(
+            jnp.isinf(known.value),
+            lambda: self.ask(params),
+            lambda: (known.value, known.grad, self.measure(params)),
+        )
+        return begun
+
+    def ask(self, params: Params) -> Begun:
+        """Return cost and gradient, both with the penalties, and what was measured."""
+        gradients, measured = gradients_of(
+            self.program, self.learner._replace(params=params), self.batch, self.hyper, self.key
+        )
+        gradients = penalties.add_gradient(params, gradients, self.hyper.l1, self.hyper.l2)
+        return self._cost(params, measured), gradients, measured
+
+    def measure(self, params: Params) -> Measured:
+        """Return what ``gradients_of`` measures, without gradients."""
+        return measure(
+            self.program, params, self.learner.state, self.batch, self.hyper.smoothing, self.key,
+            train=True,
+        )  # fmt: skip
+
+    def objective(self) -> Objective:
+        """Return what the optimizer may ask."""
+        return Objective(
+            differentiable(
+                lambda params: self._cost(params, self.measure(params)),
+                lambda params: self.ask(params)[:2],
+            ),
+            lambda params: self.ask(params)[1],
+            self._gauss_newton,
+            self.program.outputs,
+        )
+
+    def _gauss_newton(self, params: Params) -> jax.Array:
+        matrix = gauss_newton(
+            self.program, params, self.learner.state, self.batch, self.hyper.smoothing
+        )
+        of_penalty, _ = ravel_pytree(penalties.curvature(params, self.hyper.l2))
+        return matrix + jnp.diag(of_penalty)
+
+    def _cost(self, params: Params, measured: Measured) -> jax.Array:
+        penalty = penalties.value(params, self.hyper.l1, self.hyper.l2)
+        return (measured[0] / len(self.batch.x) + penalty).astype(self.program.precision)
+
+
+def measured(
+    program: Program,
+    learner: Learner,
+    train: Examples,
+    order: jax.Array,
+    hyper: Hyper,
+    due: jax.Array | bool,
+) -> Learner:
+    """Return the learner with second derivatives of the first examples of ``order`` [n].
+
+    The learner as it is unless that is ``due``, or if its optimizer asks for none.
+    """
+    if not OPTIMIZERS[program.optimizer].diagonal:
+        return learner
+    few = order[:EXAMPLES]
+
+    def measure(learner: Learner) -> Learner:
+        found = estimated(program, learner, train.take(few), hyper.l2)
+        after = remember(learner.opt_state, found, passes=len(few) / len(order))
+        return learner._replace(opt_state=after)
+
+    after: Learner = jax.lax.cond(due, measure, lambda it: it, learner)
+    return after
 
 
 def _averaging(learner: Learner, hyper: Hyper) -> Learner:
@@ -147,52 +157,6 @@ def _averaging(learner: Learner, hyper: Hyper) -> Learner:
         return learner
     average = _averaged(learner.average, learner.params, learner.state, hyper.average)
     return learner._replace(average=average)
-
-
-def _gradients(
-    program: Program, learner: Learner, batch: Examples, hyper: Hyper, key: jax.Array
-) -> tuple[Params, Measured]:
-    """Return dC/dw, and the sum of the costs, the count of right answers and the state after."""
-    n = len(batch.x)
-
-    def mean_cost(
-        params: Params, state: Params, part: Examples, key: jax.Array
-    ) -> tuple[jax.Array, Measured]:
-        measured = _measure(program, params, state, part, hyper.smoothing, key, train=True)
-        return measured[0] / n, measured
-
-    gradient = jax.grad(mean_cost, has_aux=True)
-    size = part_size(n, program.part)
-    if size == n:
-        found: tuple[Params, Measured] = gradient(learner.params, learner.state, batch, key)
-        return found
-
-    def add(i: jax.Array, total: tuple[Params, Measured]) -> tuple[Params, Measured]:
-        gradients, (cost, correct, state) = total
-        part = batch.take(i * size + jnp.arange(size))
-        more, measured = gradient(learner.params, state, part, jax.random.fold_in(key, i))
-        gradients = jax.tree.map(jnp.add, gradients, more)
-        return gradients, (cost + measured[0], correct + measured[1], measured[2])
-
-    nothing = jax.tree.map(jnp.zeros_like, learner.params)
-    total: tuple[Params, Measured] = jax.lax.fori_loop(
-        0, n // size, add, (nothing, (*_zero_sums(program), learner.state))
-    )
-    return total
-
-
-def part_size(n: int, most: int | None) -> int:
-    """Return into parts of which size to cut a batch of ``n``: alike, and at most ``most``.
-
-    Parts less than half as large as allowed would cost more than they save: then ``n``.
-
-    >>> part_size(512, 64), part_size(100, 64), part_size(97, 64), part_size(10, None)
-    (64, 50, 97, 10)
-    """
-    if most is None:
-        return n
-    sizes = range(min(n, most), max(most // 2, 1) - 1, -1)
-    return next((size for size in sizes if n % size == 0), n)
 
 
 def _averaged(average: Average, params: Params, state: Params, decay: Rate) -> Average:
@@ -252,6 +216,7 @@ def advance(
 
     def epoch(e: jax.Array, carry: tuple[Learner, Report]) -> tuple[Learner, Report]:
         learner, report = carry
+        learner = measured(program, learner, train, orders[e], hyper, due=first_step == 0)
         learner = jax.lax.fori_loop(
             first_step, jnp.minimum(last_step, whole), lambda s, it: one(e, s, size, it), learner
         )
@@ -280,50 +245,6 @@ def make_room() -> None:
         gc.collect()  # they hang in cycles
 
 
-def _measure(
-    program: Program,
-    params: Params,
-    state: Params,
-    batch: Examples,
-    smoothing: Rate,
-    key: jax.Array | None = None,
-    train: bool = False,
-) -> Measured:
-    """Return the sum of the costs, the number of right answers and the state after."""
-    dtype = jnp.dtype(program.precision)
-    network, x = program.network, batch.x
-    if train and key is not None and program.augment is not None:
-        key, chance = jax.random.split(key)
-        x = program.augment.apply(chance, x)
-    x = scaled(x.reshape(len(x), *(network.shape or x.shape[1:])), batch.scale, dtype)
-    z, state = network.logits(params, state, x, key=key, train=train)
-    y = targets(batch.y, program.outputs, smoothing, dtype)
-    costs = cost_function(program.cost, network.output)(z, y)  # [batch]
-    if batch.weight is not None:
-        costs = costs * batch.weight.astype(dtype)
-    correct = (z.argmax(axis=-1) == batch.y).sum() if batch.y.ndim == 1 else jnp.zeros((), int)
-    return costs.sum(), correct.astype(jnp.int32), state
-
-
-def _total(program: Program, learner: Learner, examples: Examples) -> Sums:
-    """Return the sum of the costs and the number of right answers over all ``examples``."""
-    n = len(examples.x)
-    length = min(n, program.at_once or VALIDATION_CHUNK)
-    params, state = learner.answer
-    whole, rest = divmod(n, length)
-
-    def add(first: jax.Array | int, length: int, sums: Sums) -> Sums:
-        index = first + jnp.arange(length)
-        chunk = examples.take(index)
-        cost, correct, _ = _measure(program, params, state, chunk, 0.0)
-        return sums[0] + cost, sums[1] + correct
-
-    sums = jax.lax.fori_loop(
-        0, whole, lambda i, sums: add(i * length, length, sums), _zero_sums(program)
-    )
-    return add(whole * length, rest, sums) if rest else sums
-
-
 def _close(
     program: Program,
     learner: Learner,
@@ -333,20 +254,17 @@ def _close(
     hyper: Hyper,
 ) -> tuple[Learner, Report]:
     """Write the epoch's row of the report and set the sums back to zero."""
-    measured = _zero_sums(program)
+    measured = zero_sums(program)
     if validation is not None:
-        measured = _total(program, learner, validation)
+        measured = total(program, learner, validation)
     penalty = penalties.value(learner.answer[0], hyper.l1, hyper.l2)
-    values = Report(learner.cost, learner.correct, penalty, *measured)
+    values = Report(learner.cost, learner.correct, penalty, *measured, counted(learner.opt_state))
     report = jax.tree.map(lambda column, value: column.at[row].set(value), report, values)
-    zero_cost, zero_correct = _zero_sums(program)
+    zero_cost, zero_correct = zero_sums(program)
     return learner._replace(cost=zero_cost, correct=zero_correct), report
-
-
-def _zero_sums(program: Program) -> Sums:
-    return jnp.zeros((), program.precision), jnp.zeros((), jnp.int32)
 
 
 def _blank(program: Program, rows: int) -> Report:
     real, count = jnp.zeros(rows, program.precision), jnp.zeros(rows, jnp.int32)
-    return Report(real, count, real, real, count)
+    counts = jax.tree.map(lambda _: jnp.zeros(rows), none_yet())
+    return Report(real, count, real, real, count, counts)

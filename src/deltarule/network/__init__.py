@@ -9,6 +9,7 @@ from deltarule.network.layers import (
     BatchNorm,
     Concat,
     Conv,
+    Decorrelate,
     Dense,
     Dropout,
     Flatten,
@@ -19,6 +20,7 @@ from deltarule.network.layers import (
     MaxPool,
     Residual,
     Scale,
+    Standardize,
 )
 from deltarule.network.model import Model
 from deltarule.network.network import Network
@@ -32,6 +34,7 @@ __all__ = [
     "BatchNorm",
     "Concat",
     "Conv",
+    "Decorrelate",
     "Dense",
     "Dropout",
     "Flatten",
@@ -44,4 +47,5 @@ __all__ = [
     "Network",
     "Residual",
     "Scale",
+    "Standardize",
 ]

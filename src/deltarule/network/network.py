@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 
+from deltarule.choices import choose
 from deltarule.network import kernels
 from deltarule.network.layers.blocks import checked_layers, every, walk
 from deltarule.network.layers.chain import steps
@@ -27,6 +28,7 @@ from deltarule.network.layers.contract import (
 from deltarule.network.layers.convolution import Conv
 from deltarule.network.layers.dense import Activation, Dense, Dropout
 from deltarule.network.layers.description import describe, layer_from
+from deltarule.network.layers.inputs import INPUTS, front, is_input_layer
 from deltarule.network.layers.norms import BatchNorm
 from deltarule.network.layers.pooling import AvgPool, MaxPool
 
@@ -37,7 +39,7 @@ MOST_AT_ONCE, BYTES_AT_ONCE = 64, 1 << 24  # images, bytes of patches; see docs/
 
 _EITHER_OR = " Give either layers, or one list of sizes such as [784, 30, 10]."
 _RELU_LIKE = ("relu", "leaky_relu", "elu", "gelu", "softplus")
-_SIZES_ONLY = ("sigmoid", "sigmoid", None, None, 0.0)  # the defaults of ``Network``, in order
+_SIZES_ONLY = ("sigmoid", "sigmoid", None, None, 0.0, None)  # the defaults of ``Network``, in order
 
 
 @dataclass(frozen=True, init=False)
@@ -54,6 +56,11 @@ class Network:
             are of variance 1/n (2/n for relu and its kin), and biases standard normal for sigmoid
             networks, as in the book's third chapter, else zeros.
         dropout: (sizes only) the share of each hidden layer's outputs to drop while training.
+        inputs: (sizes only) how to prepare the inputs: "standardize" or "decorrelate", for a first
+            layer of that name (``layers/inputs.py``); None takes them as they come.
+
+    Raises ``ValueError`` for sizes or layers that make no network, and where a layer that is
+    measured on the inputs does not stand before all others.
 
     >>> Network([784, 30, 10]) == Network(
     ...     Dense(30, bias_init="standard_normal"), Activation("sigmoid"),
@@ -73,20 +80,23 @@ class Network:
         weight_init: str | None = None,
         bias_init: str | None = None,
         dropout: float = 0.0,
+        inputs: str | None = None,
     ) -> None:
         if len(layers) == 1 and isinstance(layers[0], (list, tuple)):
             if shape is not None:
                 raise ValueError(f"shape is the first size of a list, got {shape!r} as well.")
             sizes = [positive("every size", units) for units in layers[0]]
             built = _dense_layers(sizes, activation, output, weight_init, bias_init, dropout)
+            if inputs is not None:
+                built = (choose("inputs", inputs, INPUTS)(), *built)
             shape = (sizes[0],)
         else:
-            if (activation, output, weight_init, bias_init, dropout) != _SIZES_ONLY:
+            if (activation, output, weight_init, bias_init, dropout, inputs) != _SIZES_ONLY:
                 raise ValueError(
-                    "activation, output, weight_init, bias_init and dropout go with one list of "
-                    "sizes; where layers are given, say them in the layers."
+                    "activation, output, weight_init, bias_init, dropout and inputs go with one "
+                    "list of sizes; where layers are given, say them in the layers."
                 )
-            built = checked_layers("layers", layers, hint=_EITHER_OR)
+            built = _in_front(checked_layers("layers", layers, hint=_EITHER_OR))
         if not built:
             raise ValueError("a network needs at least one layer, got none.")
         object.__setattr__(self, "layers", built)
@@ -305,6 +315,17 @@ def _dense_layers(
     # The last layer does not feed a relu, so it keeps variance 1/n unless told otherwise.
     last_init = "scaled_normal" if weight_init == "he_normal" else weight_init
     return (*layers, Dense(sizes[-1], last_init, bias_init), Activation(output))
+
+
+def _in_front(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+    """Return ``layers``, or raise if one that is measured on the inputs stands behind another."""
+    for layer in every(layers[len(front(layers)) :]):
+        if is_input_layer(layer):
+            raise ValueError(
+                f"{layer} is measured on the inputs, so it must stand before all other layers; "
+                "take BatchNorm() or LayerNorm() between layers."
+            )
+    return layers
 
 
 def _checked_shape(shape: Any) -> Shape:

@@ -7,19 +7,27 @@ without a display. matplotlib is an extra, imported when the first Axes is made.
 
 from deltarule.plots.canvas import save
 from deltarule.plots.comparisons import bars, comparison
+from deltarule.plots.curvature import density, eigenvalues
 from deltarule.plots.curves import accuracies, costs, learning_curves
 from deltarule.plots.examples import examples
 from deltarule.plots.networks import confusion, mistakes, weights
+from deltarule.plots.race import cost_against, race
+from deltarule.plots.rates import rate_range
 
 __all__ = [
     "accuracies",
     "bars",
     "comparison",
     "confusion",
+    "cost_against",
     "costs",
+    "density",
+    "eigenvalues",
     "examples",
     "learning_curves",
     "mistakes",
+    "race",
+    "rate_range",
     "save",
     "weights",
 ]

@@ -4,6 +4,7 @@ It is used on CPUs where it is installed and faster; ``kernels/`` decides. Every
 what the plain path gives, up to rounding, and has a gradient of its own.
 """
 
+from deltarule.network.companion.activations import activate
 from deltarule.network.companion.convolution import convolve
 from deltarule.network.companion.dense import dense
 from deltarule.network.companion.loading import call, describe, has_bfloat16, is_there
@@ -13,11 +14,14 @@ from deltarule.network.companion.pooling import MOST_PLACES, avg_pool, max_pool
 # The activations that go along with a product: their slope follows from their output.
 WITH_PRODUCTS = ("identity", "relu", "sigmoid", "tanh", "lecun_tanh", "leaky_relu", "elu")
 WITH_NORMS = ("identity", "relu")  # the sign of z says all
+ALONE = ("elu", "gelu", "softplus")  # a pass of their own; the compiler does the others as fast
 
 __all__ = [
+    "ALONE",
     "MOST_PLACES",
     "WITH_NORMS",
     "WITH_PRODUCTS",
+    "activate",
     "avg_pool",
     "batch_norm",
     "call",

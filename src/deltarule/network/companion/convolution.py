@@ -62,8 +62,8 @@ def convolve(
 
     ``x`` is [n, height, width, channels] in float32 or bfloat16, and so is the result; ``w``
     [filters, height, width, channels / groups] and ``b`` [filters] or None are float32, and so are
-    their gradients. ``activation`` is one whose slope follows from its output (``FUSED``). The
-    gradient of ``x`` is not worked out where nobody asks for it.
+    their gradients. ``activation`` is one of ``WITH_PRODUCTS``, whose slope follows from their
+    output. The gradient of ``x`` is not worked out where nobody asks for it.
 
     >>> from deltarule.network import companion
     >>> import jax.numpy as jnp

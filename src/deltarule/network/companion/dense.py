@@ -15,8 +15,8 @@ def dense(
 
     ``x`` is [n, inputs] in float32 or bfloat16, and so is y; ``w`` [units, inputs] and ``b``
     [units] or None are float32, and so are their gradients; bfloat16 products round ``w`` and are
-    summed in float32. ``activation`` is one whose slope follows from its output (``FUSED``). The
-    gradient of ``x`` is not worked out where nobody asks for it.
+    summed in float32. ``activation`` is one of ``WITH_PRODUCTS``, whose slope follows from their
+    output. The gradient of ``x`` is not worked out where nobody asks for it.
 
     >>> from deltarule.network import companion
     >>> import jax.numpy as jnp

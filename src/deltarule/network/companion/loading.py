@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-INTERFACE = 1  # of the handlers; another number is another companion than this code knows
+INTERFACE = 2  # of the handlers; another number is another companion than this code knows
 SWITCH = "DELTARULE_NATIVE"  # "0" in the environment turns the companion off
 
 
@@ -41,20 +41,22 @@ def _register() -> str:
     """Tell XLA of the handlers, once; return why that cannot be done, or ""."""
     try:
         import deltarule_native
-    except ImportError:
-        return "deltarule-native is not installed"
-    if deltarule_native.INTERFACE != INTERFACE:
+    except ImportError as error:
+        if error.name in ("deltarule_native", None):
+            return "deltarule-native is not installed"
+        return f"it cannot be imported here ({error})"
+    theirs = getattr(deltarule_native, "INTERFACE", None)  # none where only a folder was left
+    if theirs != INTERFACE:
         return (
-            f"the installed deltarule-native has interface {deltarule_native.INTERFACE}, this "
+            f"the installed deltarule-native has interface {theirs}, this "
             f"deltarule needs {INTERFACE}; install the two of one version"
         )
     try:
-        handlers = deltarule_native.handlers()
-    except OSError as error:
+        for name, function in deltarule_native.handlers().items():
+            capsule = jax.ffi.pycapsule(function)  # type: ignore[no-untyped-call]
+            jax.ffi.register_ffi_target(name, capsule, platform="cpu")
+    except (OSError, AttributeError, RuntimeError) as error:  # no such file, name, or version
         return f"its library cannot be loaded here ({error})"
-    for name, function in handlers.items():
-        capsule = jax.ffi.pycapsule(function)  # type: ignore[no-untyped-call]
-        jax.ffi.register_ffi_target(name, capsule, platform="cpu")
     return ""
 
 

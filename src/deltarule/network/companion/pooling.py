@@ -69,11 +69,15 @@ def _windows(window: Pair, stride: Pair, padding: tuple[Pair, Pair]) -> dict[str
 def _outputs(
     x: jax.Array, window: Pair, stride: Pair, padding: tuple[Pair, Pair]
 ) -> tuple[int, ...]:
-    sizes = (
+    rows, columns = (
         (n + sum(pad) - size) // step + 1
         for n, pad, size, step in zip(x.shape[1:3], padding, window, stride, strict=True)
     )
-    return (x.shape[0], *sizes, x.shape[3])
+    if rows < 0 or columns < 0:
+        raise ValueError(
+            f"window must fit on the images with their padding, got {window} on {x.shape[1:3]}."
+        )
+    return x.shape[0], rows, columns, x.shape[3]
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3, 4))

@@ -15,6 +15,7 @@ from deltarule.network.layers.chain import Layers, apply_chain, init_chain
 from deltarule.network.layers.contract import Arrays, HostArrays, Layer, Rng, Shape
 from deltarule.network.layers.convolution import Conv
 from deltarule.network.layers.dense import Activation, Dense, Dropout, Flatten
+from deltarule.network.layers.inputs import Decorrelate, Standardize
 from deltarule.network.layers.norms import BatchNorm, LayerNorm, LocalResponseNorm
 from deltarule.network.layers.pooling import AvgPool, GlobalAvgPool, MaxPool
 
@@ -161,6 +162,7 @@ LAYERS: dict[str, type[Layer]] = {
         Conv, MaxPool, AvgPool, GlobalAvgPool,
         BatchNorm, LayerNorm, LocalResponseNorm,
         Residual, Concat, Scale,
+        Standardize, Decorrelate,
     )
 }  # fmt: skip
 

@@ -1,0 +1,33 @@
+"""Newton's method with the whole Hessian, damped: for tiny networks.
+
+Each step goes to the minimum of the quadratic that has the cost's value, slope and curvature
+(LeCun et al. 1998, equation 40): s = -(|H| + mu I)^-1 g, see ``damping.py``. The Hessian of n
+parameters is worked out as n products with unit vectors, each about one gradient's work.
+"""
+
+import jax
+import optax
+from jax.flatten_util import ravel_pytree
+
+from deltarule.learning.objective import Objective
+from deltarule.learning.second_order.damping import damped
+from deltarule.network.network import Params
+
+DAMPING = 1e-3
+MOST_PARAMETERS = 1_000  # its steps take n gradients, and n^3 operations
+
+
+def newton(damping: jax.Array | float = DAMPING) -> optax.GradientTransformationExtraArgs:
+    """Return Newton's method; ``damping`` is mu of the first step."""
+    return damped(hessian, damping)
+
+
+def hessian(objective: Objective, params: Params) -> tuple[jax.Array, float]:
+    """Return H [n, n], and that it took n gradients."""
+    weights, shaped = ravel_pytree(params)
+
+    def gradient(flat: jax.Array) -> jax.Array:
+        return ravel_pytree(objective.gradient(shaped(flat)))[0]
+
+    matrix = jax.jacfwd(gradient)(weights)
+    return (matrix + matrix.T) / 2, float(len(weights))

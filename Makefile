@@ -35,7 +35,7 @@ bench: .venv/.bench
 	python benchmarks/run.py --draw
 
 clean:
-	rm -rf .venv runs native/build native/dist
+	rm -rf .venv .pytest_cache runs native/build native/dist
 
 test-plain: .venv/.test
 	DELTARULE_NATIVE=0 python -m pytest -n 2 --dist loadfile $(PLAIN)

@@ -1,9 +1,24 @@
 """What every test starts from."""
 
+import contextlib
 import os
 import signal
+import time
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
+
+# More than half of the time goes into compiling, so what one test compiled is found again by the
+# other workers, by the commands that tests start and by the next run. JAX knows a program by its
+# text, the options and the compiler: one that changed is another. Set before JAX is imported.
+COMPILED = Path(__file__).parent / ".pytest_cache/compiled"
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(COMPILED)
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+# With XLA's own caches for GPUs, the place of the cache is among the options of a program.
+os.environ["JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES"] = "none"
+KEPT = 7 * 24 * 3600  # seconds
 
 # The same examples in every run, so that a change fails by its own fault; DELTARULE_EXPLORE=1 looks
 # for new ones, and what it finds becomes a test of its own.
@@ -17,3 +32,14 @@ for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
     if signal.getsignal(number) is signal.SIG_IGN:
         interrupt = number == signal.SIGINT
         signal.signal(number, signal.default_int_handler if interrupt else signal.SIG_DFL)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Forget programs that were compiled long ago, so that the folder does not grow for ever."""
+    if hasattr(config, "workerinput"):
+        return
+    COMPILED.mkdir(parents=True, exist_ok=True)
+    for program in COMPILED.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # another run may forget it first
+            if time.time() - program.stat().st_mtime > KEPT:
+                program.unlink()

@@ -373,7 +373,8 @@ def test_the_table_of_memory_says_whether_it_stays_under_two_gib(mib: float, sai
     assert "MiB" not in report.tables(results(9.5))
 
 
-def test_training_lenet_at_batch_512_stays_under_two_gib() -> None:
+def test_training_lenet_at_batch_512_stays_under_two_gib(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JAX_ENABLE_COMPILATION_CACHE", "0")  # compiling takes memory too
     peak = memory.peak_mib(OURS, "lenet512")
     if peak is None:
         pytest.skip("the kernel does not count the peak memory of a process")

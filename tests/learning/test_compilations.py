@@ -10,7 +10,9 @@ from fits import BATCH, NETWORK, blobs, weights
 
 from deltarule.data import Dataset
 from deltarule.learning import Recipe, fit, step
-from deltarule.learning.step import advance
+from deltarule.learning.optimizers import OPTIMIZERS
+from deltarule.learning.setup import hyper_of
+from deltarule.learning.step import advance, start
 from deltarule.network import Network
 
 COMPILED = "/jax/core/compile/backend_compile_duration"
@@ -136,3 +138,14 @@ def test_many_runs_in_one_process_take_no_more_memory():
         fit(NETWORK, DATA, recipe=recipe(epochs=1, seed=seed))
     assert advance._cache_size() == programs
     assert resident() - before < 20  # MB
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_an_optimizer_starts_with_the_types_that_a_step_returns(optimizer):
+    """Else the second call of every run would compile anew: a weak type is another type."""
+    run = fit(NETWORK, DATA, recipe=Recipe(
+        optimizer=optimizer, epochs=1, cost="quadratic", precision="float32"
+    ))  # fmt: skip
+    first = start(run.program, hyper_of(run.recipe), run.model.params, run.model.state)
+    kinds = [jax.tree.map(jax.typeof, each) for each in (first, run.state.learner)]
+    assert kinds[0] == kinds[1]

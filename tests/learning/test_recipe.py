@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 
 from deltarule.learning import Recipe
-from deltarule.learning.optimizers import OPTIMIZERS, USUAL_LEARNING_RATE
+from deltarule.learning.optimizers import OPTIMIZERS
 
 NAN, INF = float("nan"), float("inf")
 
 OUTSIDE = {
     "learning_rate": [-0.1, NAN, INF, "fast", True],
-    "batch_size": [0, -1, 2.0, 2.5, None, True, "10", INF],
+    "damping": [-0.1, NAN, INF, "much", True],
+    "batch_size": [0, -1, 2.0, 2.5, True, "10", INF],
     "epochs": [0, -3, 1.5, None, 10_000_001],
     "l1": [-1e-9, NAN, INF, None],
     "l2": [-1e-9, NAN, INF, None],
@@ -32,7 +33,8 @@ OUTSIDE = {
 }
 INSIDE = {
     "learning_rate": [0, 0.1, 1e6, None],
-    "batch_size": [1, 10**9],
+    "batch_size": [1, 10**9, None],
+    "damping": [None],
     "epochs": [1, 10_000_000],
     "l1": [0, 0.1],
     "l2": [0, 0.1],
@@ -54,7 +56,16 @@ EACH_INSIDE = [(name, value) for name, values in INSIDE.items() for value in val
 
 
 def test_every_number_of_a_recipe_is_tested_here():
-    others = {"cost", "optimizer", "schedule", "precision", "monitor", "class_weight", "augment"}
+    others = {
+        "cost",
+        "optimizer",
+        "schedule",
+        "precision",
+        "monitor",
+        "class_weight",
+        "augment",
+        "order",
+    }
     names = {field.name for field in dataclasses.fields(Recipe)}
     assert names == set(OUTSIDE) | others == set(INSIDE) | others
 
@@ -117,11 +128,47 @@ def test_class_weights_become_a_tuple(value):
     assert Recipe(class_weight=value).class_weight == (1.0, 2.0)
 
 
+USUAL = {
+    "sgd": 0.1, "momentum": 0.01, "nesterov": 0.01, "rmsprop": 0.001, "adam": 0.001,
+    "adamw": 0.001, "diagonal_lm": 0.01, "adaptive_rate": 0.1,
+}  # fmt: skip
+
+
+def cost_for(optimizer):
+    return "quadratic" if OPTIMIZERS[optimizer].quadratic else "cross_entropy"
+
+
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_every_optimizer_has_a_usual_rate(optimizer):
-    assert Recipe(optimizer=optimizer).rate == USUAL_LEARNING_RATE[optimizer]
-    assert Recipe(optimizer=optimizer, learning_rate=0.25).rate == 0.25
-    assert Recipe(optimizer=optimizer, learning_rate=0).rate == 0
+def test_every_optimizer_has_a_usual_rate_or_finds_its_steps(optimizer):
+    assert Recipe(optimizer=optimizer, cost=cost_for(optimizer)).rate == USUAL.get(optimizer, 1.0)
+    if optimizer in USUAL:
+        assert Recipe(optimizer=optimizer, learning_rate=0.25).rate == 0.25
+        assert Recipe(optimizer=optimizer, learning_rate=0).rate == 0
+    else:
+        with pytest.raises(ValueError, match=f"{optimizer} finds the length of its steps"):
+            Recipe(optimizer=optimizer, cost=cost_for(optimizer), learning_rate=0.1)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"damping": 0.1}, "damping is not used by sgd"),
+        ({"optimizer": "levenberg_marquardt"}, "is for sums of squares: choose cost='quadratic'"),
+        ({"optimizer": "bfgs", "clip": 1.0}, "clip changes what bfgs compares"),
+        ({"optimizer": "bfgs", "schedule": "cosine"}, "schedule"),
+        ({"optimizer": "adam", "learning_rate": "auto"}, "auto"),
+        ({"learning_rate": "automatic"}, "learning_rate must be a number"),
+    ],
+)
+def test_what_an_optimizer_would_ignore_is_refused(fields, said):
+    with pytest.raises(ValueError, match=said):
+        Recipe(**fields)
+
+
+def test_damping_is_the_usual_one_unless_given():
+    assert Recipe(optimizer="diagonal_lm").mu == 0.02
+    assert Recipe(optimizer="diagonal_lm", damping=0).mu == 0
+    assert Recipe().mu == 0
 
 
 @pytest.mark.parametrize(

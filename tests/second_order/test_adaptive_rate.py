@@ -5,6 +5,7 @@ import numpy as np
 import optax
 import pytest
 
+from deltarule.data import load
 from deltarule.learning import Recipe, fit
 from deltarule.learning.second_order.adaptive_rate import adaptive_rate
 from deltarule.network import Network
@@ -83,3 +84,11 @@ def test_resumed_it_ends_with_the_same_bits(monkeypatch):
 def test_a_schedule_is_refused():
     with pytest.raises(ValueError, match="adaptive_rate changes the learning rate by itself"):
         Recipe(optimizer="adaptive_rate", schedule="cosine")
+
+
+def test_the_history_shows_the_rate_it_has_come_to():
+    train = load("digits").train.take(60)
+    run = fit(Network([64, 5, 10]), train, recipe=Recipe(optimizer="adaptive_rate", epochs=2))
+    rates = [record["learning_rate"] for record in run.history]
+    assert rates[0] != rates[1]
+    assert rates[1] == float(run.state.learner.opt_state.eta)

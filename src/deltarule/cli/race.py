@@ -132,7 +132,7 @@ def _kept(out: Path | None, facts: dict[str, Any], result: "Result") -> list[str
     }  # fmt: skip
     lines = [f"result:         {printable(out / 'race.json')}"]
     try:
-        picture = plots.save(plots.race(curves), out / "race.png")
+        picture = plots.save(plots.race(curves, result.passes), out / "race.png")
     except ImportError:
         typer.echo("no picture: it needs pip install 'deltarule[plot]'", err=True)
         return lines

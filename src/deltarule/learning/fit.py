@@ -232,10 +232,11 @@ class Run:
         """Add the epochs of a report to the history, one by one, and tell the callbacks."""
         report = jax.tree.map(np.asarray, report)
         seconds, self.seconds = self.seconds / epochs, 0.0
+        rates = report.learning_rate if self.recipe.method.adapts else self._last_rates
         for row in range(epochs):
             record: Record = {
                 "epoch": self.state.epoch + 1,
-                "learning_rate": float(self._last_rates[row]),
+                "learning_rate": float(rates[row]),
                 "train_cost": float(report.cost[row]) / len(self.train),
                 "penalty": float(report.penalty[row]),
                 "seconds": seconds,

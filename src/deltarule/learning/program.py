@@ -98,4 +98,5 @@ class Report(NamedTuple):
     penalty: jax.Array
     validation_cost: jax.Array
     validation_correct: jax.Array
+    learning_rate: jax.Array  # of an optimizer that changes it itself
     evaluations: Evaluations  # all since the start, where the optimizer counts them

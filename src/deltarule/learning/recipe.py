@@ -142,10 +142,10 @@ class Recipe:
                 f"learning_rate {AUTO!r} is measured for {those} alone; leave it out with {name}, "
                 "or give a number."
             )
-        if method.adapts and self.schedule != "constant":
+        if (method.adapts or method.learning_rate is None) and self.schedule != "constant":
             raise ValueError(
-                f"{name} changes the learning rate by itself, so the schedule {self.schedule} "
-                "would be ignored; leave it out."
+                f"{name} finds its learning rate by itself, so the schedule {self.schedule} would "
+                "be ignored; leave it out."
             )
         if method.damping is None and self.damping is not None:
             raise ValueError(f"damping is not used by {name}; leave it out.")

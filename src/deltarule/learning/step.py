@@ -42,7 +42,8 @@ KEPT_PROGRAMS = 16  # compiled programs take about 7 MB each, and JAX keeps all 
 def start(program: Program, hyper: Hyper, params: Params, state: Params) -> Learner:
     """Return the learner before its first step."""
     opt_state = optimizer(program.optimizer, hyper.rates, clip=program.clip).init(params)
-    opt_state = jax.tree.map(jnp.copy, opt_state)  # all are donated, and an array only once
+    # Each array its own, for all are donated; and of a strong type, as those that a step returns.
+    opt_state = jax.tree.map(lambda array: jnp.array(array, array.dtype), opt_state)
     average = None
     if program.average:
         copies = jax.tree.map(jnp.copy, (params, state))
@@ -258,7 +259,10 @@ def _close(
     if validation is not None:
         measured = total(program, learner, validation)
     penalty = penalties.value(learner.answer[0], hyper.l1, hyper.l2)
-    values = Report(learner.cost, learner.correct, penalty, *measured, counted(learner.opt_state))
+    rate = optax.tree.get(learner.opt_state, "eta", jnp.zeros(()))
+    values = Report(
+        learner.cost, learner.correct, penalty, *measured, rate, counted(learner.opt_state)
+    )
     report = jax.tree.map(lambda column, value: column.at[row].set(value), report, values)
     zero_cost, zero_correct = zero_sums(program)
     return learner._replace(cost=zero_cost, correct=zero_correct), report
@@ -267,4 +271,4 @@ def _close(
 def _blank(program: Program, rows: int) -> Report:
     real, count = jnp.zeros(rows, program.precision), jnp.zeros(rows, jnp.int32)
     counts = jax.tree.map(lambda _: jnp.zeros(rows), none_yet())
-    return Report(real, count, real, real, count, counts)
+    return Report(real, count, real, real, count, real, counts)

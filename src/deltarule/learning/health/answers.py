@@ -95,7 +95,7 @@ def _compared(linear: np.ndarray, result: Evaluation, examples: int) -> list[Fin
 
     ours = result.predictions == result.labels
     wins, losses = int((linear & ~ours).sum()), int((ours & ~linear).sum())
-    if binomtest(wins, wins + losses, alternative="greater").pvalue > CHANCE:
+    if wins == 0 or binomtest(wins, wins + losses, alternative="greater").pvalue > CHANCE:
         return []
     accuracy = float(linear.mean())
     sentence = (

@@ -9,7 +9,7 @@ delta = w_t - w_{t-1} and phi = g_t - g_{t-1},
 
 This is equation 44 of LeCun et al. 1998 with its first sign corrected: it is printed as a product.
 M stays positive definite, and p downhill, as long as delta'phi > 0, which the Wolfe conditions
-of the line search see to; an update that rounding has spoiled is left out. M starts as the
+of the line search see to; an update where rounding may decide the sign is left out. M starts as the
 identity, scaled before its first update by delta'phi / phi'phi (Nocedal and Wright 2006, eq. 6.20).
 """
 
@@ -29,12 +29,12 @@ MOST_PARAMETERS = 10_000  # M of so many takes 400 MB
 
 
 class InverseHessian(NamedTuple):
-    """The estimate M [n, n], and where it was last improved: weights and gradient [n]."""
+    """The estimate M [n, n] after so many updates, and the last weights and gradient [n]."""
 
     matrix: jax.Array
     weights: jax.Array
     gradient: jax.Array
-    steps: jax.Array
+    updates: jax.Array
 
 
 def bfgs() -> optax.GradientTransformationExtraArgs:
@@ -54,23 +54,32 @@ def _direction(
 ) -> tuple[Params, InverseHessian]:
     weights, _ = ravel_pytree(params)
     gradient, shaped = ravel_pytree(gradients)
-    matrix = jax.lax.cond(
-        last.steps > 0,
-        lambda: improved(last, weights - last.weights, gradient - last.gradient),
-        lambda: last.matrix,
-    )
+    delta, phi = weights - last.weights, gradient - last.gradient
+    use = sound(delta, phi)  # not before the first step, where delta is 0
+    matrix = jax.lax.cond(use, lambda: _updated(last, delta, phi), lambda: last.matrix)
     way: Params = shaped(-matrix @ gradient)
-    return way, InverseHessian(matrix, weights, gradient, last.steps + 1)
+    return way, InverseHessian(matrix, weights, gradient, last.updates + use)
 
 
-def improved(last: InverseHessian, delta: jax.Array, phi: jax.Array) -> jax.Array:
-    """Return M after a step ``delta`` that changed the gradient by ``phi``."""
-    product = delta @ phi
-    first = product / jnp.where(phi @ phi > 0, phi @ phi, 1)
-    m = jnp.where(last.steps == 1, first, 1) * last.matrix
-    m_phi = m @ phi
+def _updated(last: InverseHessian, delta: jax.Array, phi: jax.Array) -> jax.Array:
+    scale = jnp.where(last.updates == 0, (delta @ phi) / (phi @ phi), 1)
+    return improved(scale * last.matrix, delta, phi)
+
+
+def improved(m: jax.Array, delta: jax.Array, phi: jax.Array) -> jax.Array:
+    """Return M [n, n] after a step ``delta`` [n] that changed the gradient by ``phi`` [n].
+
+    >>> improved(jnp.eye(2), jnp.array([1.0, 0.0]), jnp.array([2.0, 0.0])).tolist()
+    [[0.5, 0.0], [0.0, 1.0]]
+    """
+    product, m_phi = delta @ phi, m @ phi
     outer = jnp.outer(delta, m_phi)
-    better = m + ((1 + phi @ m_phi / product) * jnp.outer(delta, delta) - outer - outer.T) / product
-    rounding = float(np.finfo(phi.dtype).eps)
-    sound = product > rounding * jnp.sqrt((delta @ delta) * (phi @ phi))
-    return jnp.where(sound, better, last.matrix)
+    longer = 1 + phi @ m_phi / product
+    better: jax.Array = m + (longer * jnp.outer(delta, delta) - outer - outer.T) / product
+    return better
+
+
+def sound(delta: jax.Array, phi: jax.Array) -> jax.Array:
+    """Return whether delta'phi is positive for certain: by more than rounding could make it."""
+    least = float(np.sqrt(np.finfo(phi.dtype).eps))
+    return delta @ phi > least * jnp.sqrt((delta @ delta) * (phi @ phi))

@@ -26,7 +26,7 @@ ORTHOGONAL = 0.2  # |g_k'g_{k-1}| / |g_k|^2 above which successive gradients are
 
 
 class Conjugate(NamedTuple):
-    """The last gradient and direction, and how many steps ago the directions began anew."""
+    """The last gradient and direction, and of how many steps since the directions began anew."""
 
     gradient: Params
     direction: Params
@@ -68,5 +68,5 @@ def _next(gradient: Params, last: Conjugate, numerator: jax.Array) -> tuple[Para
     way = jax.tree.map(lambda g, p: beta * p - g, gradient, last.direction)
     uphill = optax.tree.vdot(way, gradient) >= 0
     way = jax.tree.map(lambda p, g: jnp.where(uphill, -g, p), way, gradient)
-    age = jnp.where(anew | uphill, 0, last.age + 1)
+    age = jnp.where(anew | uphill, 1, last.age + 1)
     return way, Conjugate(gradient, way, age)

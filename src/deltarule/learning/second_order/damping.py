@@ -1,8 +1,13 @@
 """Steps of Newton's kind whose curvature is damped as far as it takes to go downhill.
 
-The step solves (A + mu I) s = -g, A a matrix of curvature. A large mu makes it short and steepest
-downhill, a small one the full step. If the cost falls, the step is taken and mu becomes a tenth;
-if not, the weights stay where they are and mu becomes ten times as large (Marquardt 1963).
+The step solves (|A| + mu I) s = -g, A a matrix of curvature. A large mu makes it short and steepest
+downhill, a small one the full step. If the cost falls, the step is taken and mu becomes a tenth of
+what it was; if not, mu becomes ten times as large and another step is tried (Marquardt 1963).
+
+|A| is A with its negative eigenvalues made positive. A Hessian of a network is seldom positive
+definite: along its negative eigenvectors the plain step would go uphill (Nocedal and Wright 2006,
+section 3.4). The eigenvectors are found once a step, so that a trial costs one evaluation of the
+cost. After ``MOST_TRIALS`` without success the weights stay where they are.
 """
 
 from collections.abc import Callable
@@ -17,7 +22,8 @@ from deltarule.learning.objective import Evaluations, Objective, none_yet
 from deltarule.network.network import Params
 
 FACTOR = 10.0
-LEAST, MOST = 1e-12, 1e12
+LEAST, MOST = 1e-12, 1e12  # of mu
+MOST_TRIALS = 10  # of one step
 
 Curvature = Callable[[Objective, Params], tuple[jax.Array, float]]
 
@@ -27,6 +33,15 @@ class Damped(NamedTuple):
 
     damping: jax.Array
     evaluations: Evaluations
+
+
+class _Trial(NamedTuple):
+    """The step to take, 0 if none lowers the cost, and the damping to go on with."""
+
+    step: Params
+    mu: jax.Array
+    falls: jax.Array
+    trials: jax.Array
 
 
 def damped(
@@ -44,33 +59,31 @@ def damped(
     def update(
         gradients: Params,
         state: Damped,
-        params: Params | None = None,
+        params: Params,
         *,
         value: Any,
         objective: Objective,
         **_: Any,
     ) -> tuple[Params, Damped]:
-        assert params is not None
         gradient, shaped = ravel_pytree(gradients)
-        matrix, cost = curvature(objective, params)
-        step = shaped(_solved(matrix, state.damping, gradient))
-        after = objective.value(optax.apply_updates(params, step))
-        falls = after < value  # not if it is not a number
-        step = jax.tree.map(lambda s: jnp.where(falls, s, 0), step)
-        mu = jnp.clip(jnp.where(falls, state.damping / FACTOR, state.damping * FACTOR), LEAST, MOST)
-        asked = state.evaluations.plus(2, 1 + cost)
-        return step, Damped(mu.astype(state.damping.dtype), asked)
+        matrix, gradients_asked = curvature(objective, params)
+        values, vectors = jnp.linalg.eigh(matrix)
+        along = vectors.T @ gradient
+
+        def attempt(last: _Trial) -> _Trial:
+            step = shaped(-vectors @ (along / (jnp.abs(values) + last.mu)))
+            falls = objective.value(optax.apply_updates(params, step)) < value  # not if it is nan
+            step = jax.tree.map(lambda s: jnp.where(falls, s, 0), step)
+            mu = jnp.clip(jnp.where(falls, last.mu / FACTOR, last.mu * FACTOR), LEAST, MOST)
+            return _Trial(step, mu, falls, last.trials + 1)
+
+        def goes_on(last: _Trial) -> jax.Array:
+            return ~last.falls & (last.trials < MOST_TRIALS)
+
+        nowhere = jax.tree.map(jnp.zeros_like, gradients)
+        none = _Trial(nowhere, state.damping, jnp.array(False), jnp.zeros((), jnp.int32))
+        found = jax.lax.while_loop(goes_on, attempt, none)
+        asked = state.evaluations.plus(1 + found.trials, 1 + gradients_asked)
+        return found.step, Damped(found.mu, asked)
 
     return optax.GradientTransformationExtraArgs(init, update)
-
-
-def _solved(matrix: jax.Array, mu: jax.Array, gradient: jax.Array) -> jax.Array:
-    """Return s of (|A| + mu I) s = -g; |A| is A with its negative eigenvalues made positive.
-
-    A Hessian of a network is seldom positive definite: along its negative eigenvectors the plain
-    step would go uphill (Nocedal and Wright 2006, section 3.4).
-    """
-    values, vectors = jnp.linalg.eigh(matrix)
-    along: jax.Array = (vectors.T @ gradient) / (jnp.abs(values) + mu)
-    step: jax.Array = -vectors @ along
-    return step

@@ -6,12 +6,17 @@ length s along p from w if the strong Wolfe conditions hold,
     C(w + s p) <= C(w) + c1 s p'g(w)         enough decrease, c1 = 1e-4
     |p'g(w + s p)| <= c2 |p'g(w)|            flat enough, c2 = ``flatness``
 
-The cost and the gradient of the point where it stops are kept: they begin the next step, so that
-a search which succeeds at once costs one evaluation of the gradient.
+or, so near a minimum that rounding hides the decrease, the slopes say that there was one (Hager and
+Zhang 2005). The cost and the gradient of the point where it stops are kept: they begin the next
+step, so that a search which succeeds at once costs one evaluation of the gradient.
+
+A search that finds no lower cost leaves the weights where they are, and a direction that leads
+uphill is replaced by the gradient's; after both, what was learned of directions is forgotten.
 """
 
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import optax
 
@@ -20,6 +25,7 @@ from deltarule.network.network import Params
 
 MOST_TRIALS = 20  # of one search
 DECREASE = 1e-4  # c1
+ROUNDING = 1e-6  # the share of a cost that rounding may add or take away
 
 
 class Searched(NamedTuple):
@@ -36,13 +42,14 @@ def searched(
     """Return the method that goes along ``direction`` as far as the Wolfe conditions ask.
 
     Args:
-        direction: gradients -> the way p to go, downhill.
+        direction: gradients -> the way p to go.
         flatness: c2, from 1e-4 to 1; small where the directions rely on exact minima.
         first_trial: "keep" tries the last accepted length first, "one" the length 1 of Newton.
     """
     line = optax.scale_by_zoom_linesearch(
-        MOST_TRIALS, slope_rtol=DECREASE, curv_rtol=flatness, initial_guess_strategy=first_trial
-    )
+        MOST_TRIALS, slope_rtol=DECREASE, curv_rtol=flatness, approx_dec_rtol=ROUNDING,
+        initial_guess_strategy=first_trial,
+    )  # fmt: skip
 
     def init(params: Params) -> Searched:
         return Searched(direction.init(params), line.init(params), none_yet())
@@ -57,12 +64,19 @@ def searched(
         **_: Any,
     ) -> tuple[Params, Searched]:
         way, after = direction.update(gradients, state.direction, params)
+        downhill = optax.tree.vdot(way, gradients) < 0
+        way = jax.tree.map(lambda p, g: jnp.where(downhill, p, -g), way, gradients)
         step, search = line.update(
             way, state.search, params, value=value, grad=gradients, value_fn=objective.value
         )
         trials = search.info.num_linesearch_steps
         first = jnp.isinf(state.search.value)  # nothing was known of the point to begin from
         evaluations = state.evaluations.plus(trials + first, trials + first)
+        fell = search.value <= value + ROUNDING * jnp.abs(value)  # not if it is not a number
+        step = jax.tree.map(lambda s: jnp.where(fell, s, 0), step)
+        here = line.init(params)._replace(value=value, grad=gradients, info=search.info)
+        search = optax.tree.where(fell, search, here)
+        after = jax.lax.cond(downhill & fell, lambda: after, lambda: direction.init(params))
         return step, Searched(after, search, evaluations)
 
     return optax.GradientTransformationExtraArgs(init, update)

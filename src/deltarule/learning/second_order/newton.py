@@ -6,6 +6,7 @@ parameters is worked out as n products with unit vectors, each about one gradien
 """
 
 import jax
+import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
 
@@ -15,6 +16,7 @@ from deltarule.network.network import Params
 
 DAMPING = 1e-3
 MOST_PARAMETERS = 1_000  # its steps take n gradients, and n^3 operations
+AT_ONCE = 16  # products with unit vectors: each takes as much memory as a gradient
 
 
 def newton(damping: jax.Array | float = DAMPING) -> optax.GradientTransformationExtraArgs:
@@ -29,5 +31,10 @@ def hessian(objective: Objective, params: Params) -> tuple[jax.Array, float]:
     def gradient(flat: jax.Array) -> jax.Array:
         return ravel_pytree(objective.gradient(shaped(flat)))[0]
 
-    matrix = jax.jacfwd(gradient)(weights)
+    def column(unit: jax.Array) -> jax.Array:
+        product: jax.Array = jax.jvp(gradient, (weights,), (unit,))[1]
+        return product
+
+    units = jnp.eye(len(weights), dtype=weights.dtype)
+    matrix = jax.lax.map(column, units, batch_size=AT_ONCE)
     return (matrix + matrix.T) / 2, float(len(weights))

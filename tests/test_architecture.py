@@ -20,7 +20,15 @@ LONGEST_FILE, LONGEST_FUNCTION = 400, 40  # lines; of a function, those of code
 
 LEAVES = {"errors", "seeds", "choices", "cache"}
 ENGINE = LEAVES | {"network", "learning", "data"}
-STORED = ENGINE | {"committee", "committee_training", "storage", "files", "runs", "training", "race"}
+STORED = ENGINE | {
+    "committee",
+    "committee_training",
+    "storage",
+    "files",
+    "runs",
+    "training",
+    "race",
+}
 
 MAY_IMPORT = {  # what a part may import of ours, besides itself
     **{leaf: set() for leaf in LEAVES},

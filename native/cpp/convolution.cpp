@@ -53,6 +53,9 @@ struct Convolution {
   }
 };
 
+// Whether `number` is at least `least` and an int, which is what oneDNN counts with.
+bool is_int_from(int64_t number, int64_t least) { return least <= number && number < INT32_MAX; }
+
 Convolution described(const ffi::AnyBuffer& x, const ffi::AnyBuffer& w, Numbers stride,
                       Numbers padding, Numbers dilation, int64_t groups) {
   require(x.dimensions().size() == 4, "x as [n, height, width, channels]");
@@ -65,12 +68,14 @@ Convolution described(const ffi::AnyBuffer& x, const ffi::AnyBuffer& w, Numbers 
   Convolution it{type(x.element_type()), in[0], in[1], in[2], in[3], kernel[0], kernel[1],
                  kernel[2], groups, {stride[0], stride[1]}, {dilation[0] - 1, dilation[1] - 1},
                  {padding[0], padding[2]}, {padding[1], padding[3]}};
+  require(in[3] > 0 && kernel[0] > 0 && kernel[1] > 0 && kernel[2] > 0,
+          "at least one channel and one filter, and kernels of at least one pixel");
   require(groups > 0 && it.channels == kernel[3] * groups && it.filters % groups == 0,
           "channels and filters that divide into the groups");
   for (int axis : {0, 1})
-    require(it.stride[axis] > 0 && it.dilation[axis] >= 0 && it.before[axis] >= 0 &&
-                it.after[axis] >= 0,
-            "strides and dilations of at least 1 and no negative padding");
+    require(is_int_from(it.stride[axis], 1) && is_int_from(it.dilation[axis], 0) &&
+                is_int_from(it.before[axis], 0) && is_int_from(it.after[axis], 0),
+            "strides and dilations of at least 1 and no negative padding, all below 2^31");
   require(it.pixels() > 0, "images that the kernel fits on");
   return it;
 }

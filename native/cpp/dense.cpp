@@ -110,6 +110,7 @@ Layer described(const ffi::AnyBuffer& x, const ffi::AnyBuffer& w) {
   require(in.size() == 2, "x as [n, inputs]");
   require(out.size() == 2 && w.element_type() == ffi::DataType::F32 && out[1] == in[1],
           "w as float32 [units, inputs]");
+  require(out[0] > 0 && in[1] > 0, "at least one unit and one input");
   return {type(x.element_type()), in[0], in[1], out[0]};
 }
 

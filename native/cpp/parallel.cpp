@@ -6,6 +6,7 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <utility>
 
 #include "one_thread.hpp"
@@ -59,11 +60,14 @@ void parallel(Pool& pool, int pieces, const std::function<void(int)>& work) {
   auto job = std::make_shared<Job>(pieces, work);
   const int limit = static_cast<int>(std::max<int64_t>(pool.num_threads(), 1));
   working.fetch_add(1);
-  for (int i = 1; i < pieces; ++i) {
-    pool.Schedule([job, limit] {
-      if (working.fetch_add(1) < limit) job->run();
-      working.fetch_sub(1);
-    });
+  try {
+    for (int i = 1; i < pieces; ++i) {
+      pool.Schedule([job, limit] {
+        if (working.fetch_add(1) < limit) job->run();
+        working.fetch_sub(1);
+      });
+    }
+  } catch (const std::bad_alloc&) {  // fewer helpers; those who were asked still hold `work`
   }
   job->run();
   {

@@ -18,7 +18,8 @@ int pieces(const Pool& pool, double operations, int64_t most);
 
 // Calls work(0), ..., work(pieces - 1), each once, and returns when all have ended.
 // The caller works too and takes whatever no other thread has begun, so it never waits for a
-// thread that is busy elsewhere. At most as many threads as XLA has work at a time, whoever calls.
+// thread that is busy elsewhere. Nobody helps while as many threads as XLA has are at work, in all
+// calls together; so at most that many work at a time, and one more for each further caller.
 // The first exception that a piece throws is thrown here after all have ended.
 void parallel(Pool& pool, int pieces, const std::function<void(int)>& work);
 

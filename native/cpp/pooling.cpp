@@ -76,7 +76,7 @@ T* out(Result& array, int64_t offset) {
 
 void require_places(const Array& place, const Array& y, const Windows& at) {
   require(place.element_type() == ffi::DataType::U8 && place.element_count() == y.element_count() &&
-              at.size[0] * at.size[1] <= 256,
+              at.size[0] <= 256 && at.size[1] <= 256 && at.size[0] * at.size[1] <= 256,
           "one uint8 for each output, and windows of at most 256 pixels");
 }
 

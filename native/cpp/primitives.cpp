@@ -1,6 +1,5 @@
 #include "primitives.hpp"
 
-
 #include <list>
 #include <map>
 #include <mutex>
@@ -88,8 +87,12 @@ Scratch::~Scratch() {
   if (!data_ || bytes_ > kKeptBytes) return;
   std::lock_guard<std::mutex> lock(idle().mutex);
   if (idle().bytes + bytes_ > kKeptBytes) idle().drop_all();
-  idle().blocks.emplace(bytes_, data_);
-  idle().bytes += bytes_;
+  try {
+    idle().blocks.emplace(bytes_, data_);
+    idle().bytes += bytes_;
+  } catch (const std::bad_alloc&) {
+    ::operator delete(data_, kLine);
+  }
 }
 
 std::shared_ptr<const Made> kept(const Key& key, const std::function<Made()>& make) {
@@ -116,6 +119,7 @@ std::shared_ptr<const Made> kept(const Key& key, const std::function<Made()>& ma
 }
 
 void Made::run(Arguments arguments) const {
+  const OneThread here;  // some primitives ask again, each time they run
   Scratch room(scratchpad.get_size());
   arguments.emplace(DNNL_ARG_SCRATCHPAD, memory(scratchpad, room.data()));
   dnnl::stream stream(engine());

@@ -91,7 +91,7 @@ void read_arrays(Learned& learned, SmallStep& step, std::vector<SmallLayer>& lay
   fill(&SmallArray::value);
   if (step.method == kAdam) {
     int32_t* steps = learned.next<int32_t>(1);
-    if (*steps < INT32_MAX) ++*steps;
+    if (step.batch > 0 && *steps < INT32_MAX) ++*steps;
     step.steps = *steps;
   }
   if (step.method != kSgd) fill(&SmallArray::first);
@@ -139,14 +139,27 @@ void read_order(SmallStep& step, const Order& order, int64_t examples) {
   }
 }
 
-// Room for a step, kept by each thread from call to call; as large as the largest step yet.
-float* scratch_of(int64_t numbers) {
-  thread_local std::vector<float> kept;
-  const size_t wanted = numbers + kAlignment / sizeof(float);
-  if (kept.size() < wanted) kept.resize(wanted);
-  const auto address = reinterpret_cast<uintptr_t>(kept.data());
-  return reinterpret_cast<float*>((address + kAlignment - 1) / kAlignment * kAlignment);
-}
+// Room for a step. Each thread keeps what most steps need, from call to call, and no more.
+class Room {
+ public:
+  explicit Room(int64_t numbers) {
+    const size_t wanted = numbers + kAlignment / sizeof(float);
+    std::vector<float>& room = wanted > kKept ? large_ : kept();
+    if (room.size() < wanted) room.resize(wanted);
+    const auto address = reinterpret_cast<uintptr_t>(room.data());
+    aligned_ = reinterpret_cast<float*>((address + kAlignment - 1) / kAlignment * kAlignment);
+  }
+  float* aligned() const { return aligned_; }
+
+ private:
+  static constexpr size_t kKept = size_t{1} << 21;  // numbers: 8 MiB
+  static std::vector<float>& kept() {
+    thread_local std::vector<float> kept;
+    return kept;
+  }
+  std::vector<float> large_;
+  float* aligned_;
+};
 
 ffi::Error train(ffi::AnyBuffer x, ffi::AnyBuffer y, ffi::Buffer<ffi::S32> orders,
                  ffi::Buffer<ffi::S32> epoch, ffi::Buffer<ffi::S32> place,
@@ -179,7 +192,8 @@ ffi::Error train(ffi::AnyBuffer x, ffi::AnyBuffer y, ffi::Buffer<ffi::S32> order
     if (step.batch == 0) return;
     step.layers = layers.data();
     step.depth = layers.size();
-    step.scratch = scratch_of(table.scratch_size(step.layers, step.depth, step.batch));
+    const Room room(table.scratch_size(step.layers, step.depth, step.batch));
+    step.scratch = room.aligned();
     table.run(step);
   });
 }

@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <deque>
 #include <mutex>
+#include <new>
 #include <numeric>
 #include <stdexcept>
 #include <thread>
@@ -19,7 +20,9 @@ class FakePool {
  public:
   explicit FakePool(int threads) : threads_(threads) {
     api_.XLA_FFI_ThreadPool_Schedule = [](XLA_FFI_ThreadPool_Schedule_Args* args) {
-      of(args->ctx)->put([task = args->task, data = args->data] { task(data); });
+      FakePool* pool = of(args->ctx);
+      if (pool->full_from_ >= 0 && pool->full_from_-- == 0) throw std::bad_alloc();
+      pool->put([task = args->task, data = args->data] { task(data); });
       return static_cast<XLA_FFI_Error*>(nullptr);
     };
     api_.XLA_FFI_ThreadPool_NumThreads = [](XLA_FFI_ThreadPool_NumThreads_Args* args) {
@@ -41,6 +44,9 @@ class FakePool {
   void start() {
     while (static_cast<int>(workers_.size()) < threads_) workers_.emplace_back([this] { work(); });
   }
+
+  // After so many more tasks there is no memory for one.
+  void fill_after(int tasks) { full_from_ = tasks; }
 
   deltarule::Pool handle() {
     auto* context = reinterpret_cast<XLA_FFI_ExecutionContext*>(this);
@@ -74,6 +80,7 @@ class FakePool {
   }
 
   const int threads_;
+  int full_from_ = -1;
   XLA_FFI_Api api_{};
   xla::ffi::DiagnosticEngine diagnostic_;
   std::mutex mutex_;
@@ -107,6 +114,16 @@ void test_nobody_waits_for_a_pool_that_does_nothing() {
     check(counted(pool.handle(), 5) == std::vector<int>(5, 1));
   }
 }  // here the helpers come: their calls have long returned, and they must touch nothing
+
+void test_all_is_done_where_there_is_no_memory_for_a_helper() {
+  for (int helpers : {0, 1, 2}) {
+    FakePool pool(3);
+    pool.start();
+    pool.fill_after(helpers);
+    check(counted(pool.handle(), 5) == std::vector<int>(5, 1));
+    check(counted(pool.handle(), 5) == std::vector<int>(5, 1));
+  }
+}
 
 void test_a_failure_comes_out_after_all_pieces_have_ended() {
   FakePool pool(3);
@@ -194,6 +211,7 @@ void test_pieces_follow_the_work_and_the_pool() {
 int main() {
   test_each_piece_is_done_once();
   test_nobody_waits_for_a_pool_that_does_nothing();
+  test_all_is_done_where_there_is_no_memory_for_a_helper();
   test_a_failure_comes_out_after_all_pieces_have_ended();
   test_calls_from_many_threads_share_the_pool();
   test_a_call_inside_a_call();

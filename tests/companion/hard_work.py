@@ -7,10 +7,10 @@ import json
 import os
 import resource
 import sys
-import threading
 import time
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,7 @@ def operations(n: int, side: int) -> dict[str, tuple[Operation, Arrays]]:
             (x, draw(4), draw(4)),
         ),
         "max pool": (lambda x: companion.max_pool(x, (3, 3), (2, 2)), (x,)),
+        "gelu": (lambda x: companion.activate(x, "gelu"), (x,)),
         "average pool": (lambda x: companion.avg_pool(x, (2, 2), (2, 2)), (x,)),
     }
 
@@ -68,6 +69,12 @@ def both_passes(operation: Operation, arrays: Arrays) -> Operation:
         return y, pull(slopes)
 
     return partial(jax.jit(work), slopes)
+
+
+def in_groups() -> tuple[Operation, Arrays]:
+    """Return a convolution of many weights in groups: to lay them out is work for many threads."""
+    arrays = draw(8, 14, 14, 64), draw(128, 3, 3, 16)
+    return both_passes(lambda x, w: companion.convolve(x, w, groups=4), arrays), arrays
 
 
 def compiled(n: int, side: int) -> dict[str, tuple[Operation, Arrays]]:
@@ -101,6 +108,20 @@ def memory() -> dict[str, int]:
     return {**grown, "small network": _growth(lambda: _trained(epochs=CALLS // 100).model.params)}
 
 
+def room() -> int:
+    """Return how many bytes stay of a step on a million examples, beyond what JAX itself keeps."""
+    n = 1_000_000  # 64 numbers each: 256 MB
+    numbers = np.zeros((n, 1), np.float32)
+    network = deltarule.Network([1, 1], output="identity")
+    recipe = deltarule.Recipe(epochs=1, batch_size=n, cost="quadratic")
+    sizes = []
+    for switch in "01":  # without the companion, then with it
+        os.environ["DELTARULE_NATIVE"] = switch
+        deltarule.fit(network, deltarule.Dataset(numbers, numbers), recipe=recipe)
+        sizes.append(resident())
+    return sizes[1] - sizes[0]
+
+
 def _growth(work: Callable[[], Any]) -> int:
     """Return the lesser growth of two rounds after a first: a leak is in both, chance is not."""
     sizes = []
@@ -119,29 +140,27 @@ def _trained(epochs: int) -> Any:
 
 def in_threads() -> dict[str, int]:
     """Return how many threads there were: before, at most, and after calls from ``CALLERS``."""
-    work = compiled(n=32, side=20)
+    work = [*compiled(n=32, side=20).values(), in_groups()]
     x = draw(400, 400)
     _from_all(lambda: jax.block_until_ready(jnp.tanh(x @ x)))  # JAX has all its threads now
     before = threads()
     seen = []
 
     def call_all() -> None:
-        for passes, arrays in work.values():
+        for passes, arrays in work:
             for _ in range(20):
                 jax.block_until_ready(passes(*arrays))
                 seen.append(threads())
 
     _from_all(call_all)
-    time.sleep(0.1)
     return {"before": before, "most": max(seen) - CALLERS, "after": threads()}
 
 
 def _from_all(work: Callable[[], Any]) -> None:
-    callers = [threading.Thread(target=work) for _ in range(CALLERS)]
-    for caller in callers:
-        caller.start()
-    for caller in callers:
-        caller.join()
+    with ThreadPoolExecutor(CALLERS) as callers:
+        for caller in [callers.submit(work) for _ in range(CALLERS)]:
+            caller.result()  # what it raised is raised here
+    time.sleep(0.1)  # until the threads are gone
 
 
 def forked() -> dict[str, str]:
@@ -182,5 +201,11 @@ def _in_a_child(passes: Operation, arrays: Arrays) -> str:
 
 if __name__ == "__main__":
     assert companion.is_there(), companion.describe()
-    tasks = {"memory": memory, "threads": in_threads, "fork": forked, "answers": answers}
+    tasks = {
+        "memory": memory,
+        "room": room,
+        "threads": in_threads,
+        "fork": forked,
+        "answers": answers,
+    }
     print(json.dumps(tasks[sys.argv[1]]()))

@@ -21,7 +21,7 @@ companion_only = pytest.mark.skipif(
 )
 pytestmark = companion_only
 
-FUSED = ("identity", "relu", "sigmoid", "tanh", "lecun_tanh", "leaky_relu", "elu")
+FUSED = companion.WITH_PRODUCTS
 SHAPES = {  # images, weights, and where the kernel goes
     "odd sizes": ((4, 9, 8, 3), (5, 3, 2, 3), {}),
     "one image": ((1, 6, 6, 2), (8, 5, 5, 2), {}),
@@ -187,6 +187,11 @@ BAD = {
     "kernel larger than image": ((2, 3, 3, 3), (4, 5, 5, 3), {}),
     "groups": ((2, 6, 6, 4), (3, 3, 3, 2), {"groups": 2}),
     "negative padding": ((2, 6, 6, 3), (4, 3, 3, 3), {"padding": ((-1, 0), (0, 0))}),
+    "no channels": ((2, 6, 6, 0), (4, 3, 3, 0), {}),
+    "no filters": ((2, 6, 6, 3), (0, 3, 3, 3), {}),
+    "no kernel": ((2, 6, 6, 3), (4, 0, 3, 3), {}),
+    "a stride beyond any int": ((2, 6, 6, 3), (4, 3, 3, 3), {"stride": (2**32 + 1, 1)}),
+    "holes beyond any int": ((2, 6, 6, 3), (4, 1, 1, 3), {"dilation": (2**32 + 1, 1)}),
     "no activation of ours": ((2, 6, 6, 3), (4, 3, 3, 3), {"activation": "gelu"}),
 }
 
@@ -194,8 +199,9 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 def test_what_does_not_fit_is_an_exception(name):
     x_shape, w_shape, how = BAD[name]
-    with pytest.raises((ValueError, jax.errors.JaxRuntimeError)):
-        jax.block_until_ready(convolve(*drawn(x_shape, w_shape), **how))
+    arrays = np.ones(x_shape, np.float32), np.ones(w_shape, np.float32)
+    with pytest.raises((ValueError, jax.errors.JaxRuntimeError), match=r"expected|must fit"):
+        jax.block_until_ready(jax.grad(lambda x, w: convolve(x, w, **how).sum())(*arrays))
 
 
 def test_float64_is_refused():

@@ -19,7 +19,7 @@ companion_only = pytest.mark.skipif(
 )
 pytestmark = companion_only
 
-FUSED = ("identity", "relu", "sigmoid", "tanh", "lecun_tanh", "leaky_relu", "elu")
+FUSED = companion.WITH_PRODUCTS
 SHAPES = [  # images, inputs, units: one of each, less than a block, blocks and a rest, odd
     (1, 1, 1), (1, 784, 30), (10, 784, 30), (128, 784, 256), (64, 300, 1000), (7, 33, 129),
     (200, 5, 3),
@@ -156,11 +156,14 @@ def test_the_same_bits_every_time_and_in_every_thread(dtype):
         ((2, 3), (4, 3), (5,), "tanh"),
         ((2, 3), (4, 3), (4,), "softplus"),
         ((2, 3, 3), (4, 3), (4,), "tanh"),
+        ((2, 0), (4, 0), (4,), "tanh"),
+        ((2, 3), (0, 3), (0,), "tanh"),
     ],
 )
 def test_what_does_not_fit_is_an_exception(x, w, b, activation):
-    with pytest.raises((ValueError, jax.errors.JaxRuntimeError)):
-        jax.block_until_ready(dense(jnp.ones(x), jnp.ones(w), jnp.ones(b), activation))
+    x, w, b = jnp.ones(x), jnp.ones(w), jnp.ones(b)
+    with pytest.raises((ValueError, jax.errors.JaxRuntimeError), match="expected"):
+        jax.block_until_ready(jax.grad(lambda x: dense(x, w, b, activation).sum())(x))
 
 
 def test_float64_is_refused():

@@ -42,7 +42,15 @@ def unloadable() -> None:
     raise OSError("libgomp.so.1: cannot open shared object file")
 
 
+def of_another_build() -> None:
+    raise AttributeError("undefined symbol: deltarule_handlers")
+
+
 ABSENCES = [
+    ({"INTERFACE": None}, "not in use: the installed deltarule-native has interface None, this "
+     f"deltarule needs {loading.INTERFACE}; install the two of one version"),
+    ({"handlers": of_another_build}, "not in use: its library cannot be loaded here (undefined "
+     "symbol: deltarule_handlers)"),
     ({"INTERFACE": 0}, "not in use: the installed deltarule-native has interface 0, this deltarule "
      f"needs {loading.INTERFACE}; install the two of one version"),
     ({"handlers": unloadable}, "not in use: its library cannot be loaded here (libgomp.so.1: "
@@ -50,7 +58,9 @@ ABSENCES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("attributes", "sentence"), ABSENCES, ids=["interface", "library"])
+@pytest.mark.parametrize(
+    ("attributes", "sentence"), ABSENCES, ids=["folder", "symbol", "interface", "library"]
+)
 def test_what_cannot_be_used_is_not_used(
     looked_for_again: None,
     monkeypatch: pytest.MonkeyPatch,
@@ -61,6 +71,19 @@ def test_what_cannot_be_used_is_not_used(
     assert not companion.is_there()
     assert companion.describe() == sentence
     assert not kernels.usual("float32", "cpu").companion
+
+
+def test_a_companion_that_lacks_something_is_not_called_absent(
+    looked_for_again: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "deltarule_native.py").write_text("import a_module_that_nobody_has\n", "utf-8")
+    monkeypatch.setenv(loading.SWITCH, "1")
+    monkeypatch.delitem(sys.modules, "deltarule_native", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert not companion.is_there()
+    assert companion.describe() == (
+        "not in use: it cannot be imported here (No module named 'a_module_that_nobody_has')"
+    )
 
 
 def test_without_it_nothing_is_missing(

@@ -162,6 +162,9 @@ def test_same_bits_every_time_and_in_two_threads():
 def test_windows_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="at most 256"):
         max_pool(jnp.ones((1, 20, 20, 1)), (17, 17), (1, 1))
+    for pool in (max_pool, avg_pool):
+        with pytest.raises(ValueError, match="window must fit"):
+            pool(jnp.ones((1, 1, 4, 1)), (3, 3), (1, 1))
     for pool in (max_pool, avg_pool):  # a window that would lie outside the image
         with pytest.raises((ValueError, jax.errors.JaxRuntimeError), match="partly on the image"):
             pool(jnp.ones((1, 4, 4, 1)), (2, 2), (2, 2), ((2, 2), (0, 0)))

@@ -37,6 +37,11 @@ def test_ten_thousand_calls_leave_memory_where_it_was() -> None:
     assert {name: bytes_ for name, bytes_ in grown.items() if bytes_ > NOISE} == {}
 
 
+@pytest.mark.skipif(SANITIZED, reason="the address sanitizer keeps what is freed, on purpose")
+def test_a_large_batch_leaves_no_large_scratch() -> None:
+    assert result_of("room") < 2**27
+
+
 def test_calls_start_no_threads() -> None:
     count = result_of("threads")
     assert count["most"] <= count["before"]

@@ -82,7 +82,7 @@ def test_resumed_it_ends_with_the_same_bits(monkeypatch):
 
 
 def test_a_schedule_is_refused():
-    with pytest.raises(ValueError, match="adaptive_rate changes the learning rate by itself"):
+    with pytest.raises(ValueError, match="adaptive_rate finds its learning rate by itself"):
         Recipe(optimizer="adaptive_rate", schedule="cosine")
 
 

@@ -125,20 +125,35 @@ inline Lanes root(Lanes x) {
 // The functions below are within 2e-7 of the true value, relatively; their polynomials are least
 // squares fits that were weighted until the error was even. NaN comes out as NaN.
 
-// e^x for x from -87 to 88; beyond, e^-87 and e^88.
+// e^x = scale (1 + rest) for x from -87 to 88, or the nearer of the two beyond: scale is the power of
+// two that leaves rest between -0.3 and 0.42.
+struct Power {
+  Lanes scale, rest;
+  explicit Power(Lanes x) {
+    x = pick(x < -87.0f, all(-87.0f), pick(x > 88.0f, all(88.0f), x));
+    // x = n ln 2 + r; adding 1.5 2^23 rounds to a whole number, and puts it in the lowest bits.
+    const Lanes magic = all(12582912.0f);
+    const Lanes shifted = x * 1.44269504f + magic;
+    const Lanes n = shifted - magic;
+    const Lanes r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+    Lanes p = r * 1.3813142e-3f + 8.3694188e-3f;
+    p = p * r + 4.1668456e-2f;
+    p = p * r + 1.6666515e-1f;
+    p = p * r + 4.9999994e-1f;
+    rest = p * r * r + r;
+    scale = (Lanes)(((Ints)shifted << 23) + 0x3f800000);
+  }
+};
+
 inline Lanes exponential(Lanes x) {
-  x = pick(x < -87.0f, all(-87.0f), pick(x > 88.0f, all(88.0f), x));
-  // x = n ln 2 + r; adding 1.5 2^23 rounds to a whole number, and puts it in the lowest bits.
-  const Lanes magic = all(12582912.0f);
-  const Lanes shifted = x * 1.44269504f + magic;
-  const Lanes n = shifted - magic;
-  const Lanes r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
-  Lanes p = r * 1.3813142e-3f + 8.3694188e-3f;
-  p = p * r + 4.1668456e-2f;
-  p = p * r + 1.6666515e-1f;
-  p = p * r + 4.9999994e-1f;
-  p = p * r * r + r + 1.0f;
-  return p * (Lanes)(((Ints)shifted << 23) + 0x3f800000);
+  const Power power(x);
+  return (power.rest + 1.0f) * power.scale;
+}
+
+// e^x - 1, to as many digits near 0 as elsewhere.
+inline Lanes exponential_less_one(Lanes x) {
+  const Power power(x);
+  return power.scale * power.rest + (power.scale - 1.0f);
 }
 
 inline Lanes logistic(Lanes z) { return 1.0f / (1.0f + exponential(-z)); }

@@ -37,21 +37,7 @@ def check_data(
             f"the network has outputs of shape {outputs}, but train has {wanted[0]} "
             f"{what}; give the last layer {wanted[0]} units."
         )
-    most = recipe.method.most_parameters
-    if most is not None and (count := network.count(train.shape)) > most:
-        raise ValueError(
-            f"optimizer {recipe.optimizer} is for networks of at most {most:,} parameters, got "
-            f"{count:,}; choose {recipe.method.instead}."
-        )
-    if recipe.method.diagonal:
-        check_layers(network, train.shape)
-    if recipe.method.all_data and any(
-        isinstance(layer, Dropout) and layer.rate for layer in network.every_layer()
-    ):
-        raise ValueError(
-            f"dropout changes what {recipe.optimizer} compares from step to step; leave it out, "
-            "or choose an optimizer that works on batches, such as adam."
-        )
+    _check_method(network, train, recipe)
     _check_order(train, recipe)
     if recipe.augment is not None and len(train.shape) not in (2, 3):
         raise ValueError(
@@ -66,6 +52,30 @@ def check_data(
                 "validation must have the inputs and answers of train, (shape, classes, shape "
                 f"of an answer) = {ours}, got {theirs}; take both from the same source."
             )
+
+
+def _check_method(network: Network, train: Dataset, recipe: Recipe) -> None:
+    """Refuse a network that the optimizer cannot train."""
+    most = recipe.method.most_parameters
+    if most is not None and (count := network.count(train.shape)) > most:
+        raise ValueError(
+            f"optimizer {recipe.optimizer} is for networks of at most {most:,} parameters, got "
+            f"{count:,}; choose {recipe.method.instead}."
+        )
+    if recipe.method.quadratic and network.mixes_examples:
+        raise ValueError(
+            f"{recipe.optimizer} needs the errors of each example by itself, and batch norm mixes "
+            "them; leave batch norm out, or choose lbfgs."
+        )
+    if recipe.method.diagonal:
+        check_layers(network, train.shape)
+    if recipe.method.all_data and any(
+        isinstance(layer, Dropout) and layer.rate for layer in network.every_layer()
+    ):
+        raise ValueError(
+            f"dropout changes what {recipe.optimizer} compares from step to step; leave it out, "
+            "or choose an optimizer that works on batches, such as adam."
+        )
 
 
 def _check_order(train: Dataset, recipe: Recipe) -> None:

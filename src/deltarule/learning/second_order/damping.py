@@ -1,13 +1,10 @@
 """Steps of Newton's kind whose curvature is damped as far as it takes to go downhill.
 
-The step solves (|A| + mu I) s = -g, A a matrix of curvature. A large mu makes it short and steepest
+The step solves (A + mu I) s = -g, A a matrix of curvature. A large mu makes it short and steepest
 downhill, a small one the full step. If the cost falls, the step is taken and mu becomes a tenth of
-what it was; if not, mu becomes ten times as large and another step is tried (Marquardt 1963).
-
-|A| is A with its negative eigenvalues made positive. A Hessian of a network is seldom positive
-definite: along its negative eigenvectors the plain step would go uphill (Nocedal and Wright 2006,
-section 3.4). The eigenvectors are found once a step, so that a trial costs one evaluation of the
-cost. After ``MOST_TRIALS`` without success the weights stay where they are.
+what it was; if not, mu becomes ten times as large and another step is tried (Marquardt 1963). A is
+worked out once a step, so that a trial costs one evaluation of the cost. After ``MOST_TRIALS``
+without success the weights stay where they are.
 """
 
 from collections.abc import Callable
@@ -25,7 +22,8 @@ FACTOR = 10.0
 LEAST, MOST = 1e-12, 1e12  # of mu
 MOST_TRIALS = 10  # of one step
 
-Curvature = Callable[[Objective, Params], tuple[jax.Array, float]]
+Solve = Callable[[jax.Array], jax.Array]  # mu -> the step s [n]
+System = Callable[[Objective, Params, jax.Array], tuple[Solve, float]]  # g [n]; gradients asked
 
 
 class Damped(NamedTuple):
@@ -44,10 +42,8 @@ class _Trial(NamedTuple):
     trials: jax.Array
 
 
-def damped(
-    curvature: Curvature, damping: jax.Array | float
-) -> optax.GradientTransformationExtraArgs:
-    """Return the method whose ``curvature`` gives A [n, n] and how many gradients that took.
+def damped(system: System, damping: jax.Array | float) -> optax.GradientTransformationExtraArgs:
+    """Return the method whose ``system`` solves for steps, and tells how many gradients it took.
 
     ``damping`` is mu of the first step.
     """
@@ -66,12 +62,10 @@ def damped(
         **_: Any,
     ) -> tuple[Params, Damped]:
         gradient, shaped = ravel_pytree(gradients)
-        matrix, gradients_asked = curvature(objective, params)
-        values, vectors = jnp.linalg.eigh(matrix)
-        along = vectors.T @ gradient
+        solve, gradients_asked = system(objective, params, gradient)
 
         def attempt(last: _Trial) -> _Trial:
-            step = shaped(-vectors @ (along / (jnp.abs(values) + last.mu)))
+            step = shaped(solve(last.mu))
             falls = objective.value(optax.apply_updates(params, step)) < value  # not if it is nan
             step = jax.tree.map(lambda s: jnp.where(falls, s, 0), step)
             mu = jnp.clip(jnp.where(falls, last.mu / FACTOR, last.mu * FACTOR), LEAST, MOST)

@@ -8,10 +8,12 @@ weights J'J / n is the Hessian, and a step with mu = 0 ends in the minimum.
 """
 
 import jax
+import jax.numpy as jnp
 import optax
+from jax.scipy.linalg import cho_factor, cho_solve
 
 from deltarule.learning.objective import Objective
-from deltarule.learning.second_order.damping import damped
+from deltarule.learning.second_order.damping import Solve, damped
 from deltarule.network.network import Params
 
 DAMPING = 1e-3
@@ -22,8 +24,15 @@ def levenberg_marquardt(
     damping: jax.Array | float = DAMPING,
 ) -> optax.GradientTransformationExtraArgs:
     """Return Levenberg and Marquardt's method; ``damping`` is mu of the first step."""
-    return damped(_curvature, damping)
+    return damped(_system, damping)
 
 
-def _curvature(objective: Objective, params: Params) -> tuple[jax.Array, float]:
-    return objective.gauss_newton(params), float(objective.outputs)
+def _system(objective: Objective, params: Params, gradient: jax.Array) -> tuple[Solve, float]:
+    matrix = objective.gauss_newton(params)
+    identity = jnp.eye(len(gradient), dtype=gradient.dtype)
+
+    def solve(mu: jax.Array) -> jax.Array:
+        step: jax.Array = -cho_solve(cho_factor(matrix + mu * identity), gradient)
+        return step  # not a number where rounding makes the matrix indefinite: mu grows
+
+    return solve, float(objective.outputs)

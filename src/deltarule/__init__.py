@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         BatchNorm,
         Concat,
         Conv,
+        Decorrelate,
         Dense,
         Dropout,
         Flatten,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
         Network,
         Residual,
         Scale,
+        Standardize,
     )
     from deltarule.training import train
 
@@ -60,6 +62,7 @@ _HOMES = {
     "BatchNorm": "deltarule.network",
     "Concat": "deltarule.network",
     "Conv": "deltarule.network",
+    "Decorrelate": "deltarule.network",
     "Dense": "deltarule.network",
     "Dropout": "deltarule.network",
     "Flatten": "deltarule.network",
@@ -71,6 +74,7 @@ _HOMES = {
     "Network": "deltarule.network",
     "Residual": "deltarule.network",
     "Scale": "deltarule.network",
+    "Standardize": "deltarule.network",
     "train": "deltarule.training",
 }
 
@@ -84,6 +88,7 @@ __all__ = [
     "Concat",
     "Conv",
     "Dataset",
+    "Decorrelate",
     "Dense",
     "Dropout",
     "Evaluation",
@@ -99,6 +104,7 @@ __all__ = [
     "Run",
     "Scale",
     "Splits",
+    "Standardize",
     "data",
     "evaluate",
     "fit",

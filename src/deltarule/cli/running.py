@@ -108,9 +108,10 @@ def _networks(options: dict[str, Any], splits: Splits, members: Members | None) 
 
 
 def _explain(network: Network, shape: tuple[int, ...], examples: int, recipe: Recipe) -> int:
+    each = recipe.early_stopping is not None or recipe.order == "emphasize"
     plan = make_plan(
         network, shape, examples, batch_size(recipe, examples),
-        precision=recipe.precision, every_epoch=recipe.early_stopping is not None,
+        precision=recipe.precision, every_epoch=each,
         twice_differentiable=recipe.method.curvature,
     )  # fmt: skip
     for line in plan.explain():

@@ -21,8 +21,12 @@ class FakePool {
   explicit FakePool(int threads) : threads_(threads) {
     api_.XLA_FFI_ThreadPool_Schedule = [](XLA_FFI_ThreadPool_Schedule_Args* args) {
       FakePool* pool = of(args->ctx);
-      if (pool->full_from_ >= 0 && pool->full_from_-- == 0) throw std::bad_alloc();
-      pool->put([task = args->task, data = args->data] { task(data); });
+      auto task = [task = args->task, data = args->data] { task(data); };
+      if (pool->full_from_ >= 0 && pool->full_from_-- == 0) {
+        pool->refused_.push_back(task);
+        throw std::bad_alloc();
+      }
+      pool->put(task);
       return static_cast<XLA_FFI_Error*>(nullptr);
     };
     api_.XLA_FFI_ThreadPool_NumThreads = [](XLA_FFI_ThreadPool_NumThreads_Args* args) {
@@ -39,6 +43,7 @@ class FakePool {
     }
     changed_.notify_all();
     for (auto& worker : workers_) worker.join();
+    for (auto& task : refused_) task();  // which frees it
   }
 
   void start() {
@@ -86,6 +91,7 @@ class FakePool {
   std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<std::function<void()>> tasks_;
+  std::vector<std::function<void()>> refused_;
   std::vector<std::thread> workers_;
   bool ending_ = false;
 };

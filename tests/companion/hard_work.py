@@ -141,6 +141,8 @@ def _trained(epochs: int) -> Any:
 def in_threads() -> dict[str, int]:
     """Return how many threads there were: before, at most, and after calls from ``CALLERS``."""
     work = [*compiled(n=32, side=20).values(), in_groups()]
+    for passes, arrays in work:
+        jax.block_until_ready(passes(*arrays))  # to compile takes threads too, for a while
     x = draw(400, 400)
     _from_all(lambda: jax.block_until_ready(jnp.tanh(x @ x)))  # JAX has all its threads now
     before = threads()

@@ -198,3 +198,10 @@ def test_plan_says_who_does_what(monkeypatch):
     monkeypatch.setattr(kernels.choice, "PAYS_FROM", ALWAYS | {"dense": {"plain": 10**9}})
     said = make_plan(network, (9, 11, 2), 100, 10).explain()
     assert any(line.startswith("  Dense") and "compiler (" in line for line in said)
+
+
+@pytest.mark.parametrize(("name", "said"), [("gelu", 1), ("relu", 0), ("softmax", 0)])
+def test_plan_says_who_does_an_activation_that_nothing_takes_along(name, said):
+    network = Network(Conv(8), Activation(name), FLAT, Dense(4), shape=(9, 11, 2))
+    lines = make_plan(network, (9, 11, 2), 100, 10).explain()
+    assert sum(line.startswith("  Activation") and "companion (" in line for line in lines) == said

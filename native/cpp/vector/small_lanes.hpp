@@ -125,8 +125,8 @@ inline Lanes root(Lanes x) {
 // The functions below are within 2e-7 of the true value, relatively; their polynomials are least
 // squares fits that were weighted until the error was even. NaN comes out as NaN.
 
-// e^x = scale (1 + rest) for x from -87 to 88, or the nearer of the two beyond: scale is the power of
-// two that leaves rest between -0.3 and 0.42.
+// e^x = scale (1 + rest) for x from -87 to 88, or the nearer of the two beyond: scale is the power
+// of two that leaves rest between -0.3 and 0.42.
 struct Power {
   Lanes scale, rest;
   explicit Power(Lanes x) {

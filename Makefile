@@ -1,6 +1,6 @@
 # make demo    set up, then train a network on handwritten digits
 # make test    set up, then lint, types and every test
-# make native  add the compiled companion, which is faster on CPUs (docs/native.md); needs g++ or clang
+# make native  add the compiled companion, which is faster on CPUs (docs/native.md); needs g++ 12 or newer
 # make bench   set up the peers, then measure deltarule beside them (docs/benchmarks.md)
 # make clean   remove what the targets above made
 #

@@ -28,6 +28,7 @@ STORED = ENGINE | {
     "runs",
     "training",
     "race",
+    "tuning",
 }
 
 MAY_IMPORT = {  # what a part may import of ours, besides itself
@@ -44,6 +45,7 @@ MAY_IMPORT = {  # what a part may import of ours, besides itself
     "race": ENGINE,
     "committee_training": STORED - {"committee_training"},
     "training": ENGINE | {"storage", "files", "runs"},
+    "tuning": ENGINE | {"storage", "files", "runs", "training"},
     "__init__": STORED | {"textbook", "plots"},
     "papers": STORED | {"textbook", "plots", "__init__"},
     "cli": STORED | {"textbook", "plots", "__init__", "papers"},
@@ -68,6 +70,7 @@ MAY_USE = {  # what a part may import of others
     "files": {"numpy"},
     "runs": {"numpy"},
     "training": {"numpy", "jax"},
+    "tuning": {"numpy", "jax", "scipy", "sklearn"},
     "__init__": set(),
     "__main__": set(),
     "papers": ANY,

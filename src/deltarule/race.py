@@ -6,7 +6,7 @@ the gradient of every training example once: an epoch of batches is one, an iter
 with a line search one or more.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -22,7 +22,9 @@ from deltarule.learning.penalties import value as penalty
 from deltarule.learning.setup import first_parameters
 from deltarule.network import Model, Network
 
-FACTORS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)  # of the usual learning rate: the grid
+GRID = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)  # learning rates, in shares of the usual one
+BEYOND, MOST_BEYOND = 3.0, 8  # the grid grows by this factor, and so often at most
+INTERRUPTED = "interrupted before it was through"
 Watcher = Callable[[str], None]
 
 
@@ -40,8 +42,9 @@ class Point:
 class Lap:
     """One run: its learning rate, its seed, a point for the start and for each epoch.
 
-    ``learning_rate`` is None for methods that find the length of their steps themselves.
-    ``diverged`` says why it ended early, if it did.
+    Points are those within the budget, and those before the cost was no number. ``learning_rate``
+    is None for methods that find the length of their steps themselves. ``diverged`` says why it
+    ended early, if it did.
     """
 
     learning_rate: float | None
@@ -60,7 +63,7 @@ class Racer:
     """What became of an optimizer: its laps at the best rate, one a seed, and the other rates.
 
     ``grid`` holds the last cost of the first seed for each learning rate, None where it diverged;
-    ``left_out`` says why it could not start.
+    ``left_out`` says why it has no laps.
     """
 
     optimizer: str
@@ -74,8 +77,12 @@ class Racer:
         return bool(self.laps) and self.laps[0].diverged is None
 
     def final(self, what: str = "cost") -> tuple[float, float, float]:
-        """Return median, lowest and highest last value of a field of ``Point`` over the seeds."""
-        values = [getattr(lap.points[-1], what) for lap in self.laps]
+        """Return median, lowest and highest last value of a field of ``Point`` over the seeds.
+
+        The cost of a lap that diverged is infinite.
+        """
+        values = [lap.cost if what == "cost" else getattr(lap.points[-1], what)
+                  for lap in self.laps]  # fmt: skip
         return float(np.median(values)), min(values), max(values)
 
 
@@ -85,9 +92,11 @@ class Result:
 
     network: str
     examples: int
-    passes: float
+    passes: int
+    full_batch: bool
     recipe: dict[str, Any]
     racers: tuple[Racer, ...]
+    interrupted: bool = False
 
     def describe(self) -> dict[str, Any]:
         """Return the result as plain data."""
@@ -101,6 +110,7 @@ def race(
     *,
     passes: int = 30,
     recipe: Recipe | None = None,
+    grid: Sequence[float] = GRID,
     full_batch: bool = False,
     seeds: int = 1,
     watch: Watcher = lambda said: None,
@@ -108,14 +118,17 @@ def race(
     """Let optimizers train ``network`` on ``train`` from the same start; all by default.
 
     Args:
-        passes: the budget: each stops at the end of the epoch in which it has evaluated so many
-            gradients.
+        passes: the budget: each has the epochs after which it has evaluated at most so many
+            gradients of all examples.
         recipe: cost, penalties, batch size, seed and precision; the optimizer is replaced.
+        grid: the learning rates to try, in shares of what is usual for the optimizer. Where the
+            best is the lowest or the highest, more are tried beyond it.
         full_batch: let methods that work on batches take all examples at every step as well.
         seeds: how many first weights and shuffles; learning rates are chosen with the first.
         watch: called with a line about each run that has ended.
 
-    Raises ``ValueError`` if nothing could run.
+    After Ctrl-C the result has what was through by then; before that, ``KeyboardInterrupt``
+    is raised. Raises ``ValueError`` if nothing could run.
 
     >>> from deltarule.data import Dataset
     >>> x = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.uint8)
@@ -129,66 +142,115 @@ def race(
         choose("optimizer", name, OPTIMIZERS)
     if passes < 1 or seeds < 1:
         raise ValueError(f"passes and seeds must be at least 1, got {passes} and {seeds}.")
-    base = recipe or Recipe()
-    racers = []
+    if not grid or not all(0 < share < np.inf for share in grid):
+        raise ValueError(f"grid must hold at least one number above 0, got {list(grid)}.")
+    course = _Course(network, train, recipe or Recipe(), passes, full_batch)
+    racers = _raced(course, names, tuple(sorted(grid)), seeds, watch)
+    if not any(racer.laps for racer in racers):
+        raise ValueError(f"no optimizer could start: {racers[0].left_out}")
+    racers.sort(key=lambda racer: racer.final()[0] if racer.finished else np.inf)
+    described = course.recipe.describe()
+    del described["optimizer"], described["epochs"], described["learning_rate"]
+    return Result(
+        network.summary(train.shape), len(train), passes, full_batch, described, tuple(racers),
+        interrupted=any(racer.left_out == INTERRUPTED for racer in racers),
+    )  # fmt: skip
+
+
+def _raced(
+    course: "_Course", names: list[str], grid: tuple[float, ...], seeds: int, watch: Watcher
+) -> list[Racer]:
+    racers: list[Racer] = []
     for name in names:
         try:
-            racers.append(_ran(network, train, name, passes, base, full_batch, seeds, watch))
+            racers.append(_ran(course, name, grid, seeds, watch))
         except ValueError as error:
             racers.append(Racer(name, left_out=str(error)))
             watch(f"{name}: left out")
-    if not any(racer.laps for racer in racers):
-        raise ValueError(f"no optimizer could start: {racers[0].left_out}")
-    racers.sort(key=lambda racer: racer.final()[0] if racer.finished else float("inf"))
-    described = {k: v for k, v in base.describe().items() if k not in ("optimizer", "epochs")}
-    return Result(network.summary(train.shape), len(train), passes, described, tuple(racers))
+        except KeyboardInterrupt:
+            if not any(racer.laps for racer in racers):
+                raise
+            late = names[len(racers) :]
+            raise
+    return racers
 
 
 def _ran(
-    network: Network, train: Dataset, name: str, passes: int, base: Recipe, full_batch: bool,
-    seeds: int, watch: Watcher,
-) -> Racer:  # fmt: skip
+    course: "_Course", name: str, grid: tuple[float, ...], seeds: int, watch: Watcher
+) -> Racer:
     """Return what became of the optimizer ``name``."""
-    method = OPTIMIZERS[name]
-    size = len(train) if method.all_data or full_batch else base.batch_size
-    recipe = replace(
-        base,
-        optimizer=name,
-        epochs=passes,
-        batch_size=size,
-        learning_rate=None,
-        schedule="constant",
-    )
-    usual = method.learning_rate
-    rates = [None] if usual is None else [float(f"{usual * factor:.3g}") for factor in FACTORS]
-    _warm_up(network, train, recipe)
-    laps = []
-    for rate in rates:
-        laps.append(_lap(network, train, replace(recipe, learning_rate=rate), passes))
-        watch(f"{name}{'' if rate is None else f' at {rate:g}'}: {laps[-1].cost:.4g}")
+
+    def tried(rate: float | None, seed: int = course.recipe.seed) -> Lap:
+        lap = course.lap(name, rate, seed)
+        at = "" if rate is None else f" at {rate:g}"
+        of = "" if seed == course.recipe.seed else f", seed {seed}"
+        watch(f"{name}{at}{of}: {'diverged' if lap.diverged else f'{lap.cost:.4g}'}")
+        return lap
+
+    usual = OPTIMIZERS[name].learning_rate
+    laps = [tried(None)] if usual is None else _searched(tried, [usual * share for share in grid])
     best = min(laps, key=lambda lap: lap.cost)
-    ends = (None if lap.diverged else lap.cost for lap in laps)
-    grid = tuple((rate, end) for rate, end in zip(rates, ends, strict=True) if rate is not None)
-    again = [
-        _lap(network, train, replace(recipe, learning_rate=best.learning_rate, seed=seed), passes)
-        for seed in range(base.seed + 1, base.seed + seeds)
-    ]
-    return Racer(name, (best, *again), grid)
+    again = [tried(best.learning_rate, best.seed + more) for more in range(1, seeds)]
+    ends = tuple(
+        (lap.learning_rate, None if lap.diverged else lap.cost)
+        for lap in laps if lap.learning_rate is not None
+    )  # fmt: skip
+    return Racer(name, (best, *again), ends)
 
 
-def _warm_up(network: Network, train: Dataset, recipe: Recipe) -> None:
-    """Compile what the laps will run, so that no lap pays for it."""
-    fit(network, train, train, replace(recipe, epochs=1), callbacks=[_Budget(1)])
+def _searched(tried: Callable[[float], Lap], rates: list[float]) -> list[Lap]:
+    """Return the laps at ``rates``, and beyond an end of them for as long as the best is there."""
+    laps = {rate: tried(rate) for rate in map(_rounded, rates)}
+    for _ in range(MOST_BEYOND):
+        best = min(laps, key=lambda rate: (laps[rate].cost, rate))  # if all diverged, the lowest
+        if min(laps) < best < max(laps):
+            break
+        further = _rounded(best * BEYOND if best == max(laps) else best / BEYOND)
+        laps[further] = tried(further)
+    return [laps[rate] for rate in sorted(laps)]
 
 
-def _lap(network: Network, train: Dataset, recipe: Recipe, passes: int) -> Lap:
-    budget, diverged = _Budget(passes), None
-    try:
-        fit(network, train, train, recipe, callbacks=[budget])
-    except DivergedError as error:
-        diverged = str(error)
-    points = (_start(network, train, recipe), *_points(budget.run))
-    return Lap(recipe.learning_rate, recipe.seed, points, diverged)  # type: ignore[arg-type]
+def _rounded(rate: float) -> float:
+    return float(f"{rate:.3g}")
+
+
+class _Course:
+    """What all racers share: the network, the data, the budget, and where they start from."""
+
+    def __init__(
+        self, network: Network, train: Dataset, recipe: Recipe, passes: int, full_batch: bool
+    ) -> None:
+        self.network, self.train, self.recipe = network, train, recipe
+        self.passes, self.full_batch = passes, full_batch
+        self._starts: dict[int, Point] = {}
+
+    def lap(self, name: str, rate: float | None, seed: int) -> Lap:
+        """Run the optimizer once."""
+        whole = OPTIMIZERS[name].all_data or self.full_batch
+        recipe = replace(
+            self.recipe, optimizer=name, learning_rate=rate, seed=seed, epochs=self.passes,
+            batch_size=len(self.train) if whole else self.recipe.batch_size,
+        )  # fmt: skip
+        budget, diverged = _Budget(self.passes), None
+        try:
+            fit(self.network, self.train, self.train, recipe, callbacks=[budget])
+        except DivergedError as error:
+            diverged = str(error)
+        if budget.run.stopped == "interrupted":
+            raise KeyboardInterrupt  # fit has stopped gracefully; half a lap is none
+        points = [self._start(seed), *_points(budget.run)]
+        finite = next((i for i, p in enumerate(points) if not np.isfinite(p.cost)), len(points))
+        if finite < len(points):
+            diverged = diverged or f"the cost after epoch {points[finite].epoch} is not finite"
+        kept = (p for p in points[:finite] if p.gradient_evaluations <= self.passes)
+        return Lap(rate, seed, tuple(kept), diverged)
+
+    def _start(self, seed: int) -> Point:
+        """Return the point before the first step, the same for every optimizer."""
+        if seed not in self._starts:
+            cost = _first_cost(self.network, self.train, replace(self.recipe, seed=seed))
+            self._starts[seed] = Point(0, 0.0, 0.0, cost)
+        return self._starts[seed]
 
 
 class _Budget(Callback):
@@ -199,6 +261,10 @@ class _Budget(Callback):
 
     def started(self, run: Run) -> None:
         self.run = run
+        # A first step that does not count: the first call compiles, and wakes threads and memory.
+        start = run.state.copy()
+        run._advance(1, 0, 1)
+        run.state = start
 
     def epoch_ended(self, run: Run) -> None:
         if _spent(run.history[-1]) >= self.passes:
@@ -209,20 +275,19 @@ def _spent(record: dict[str, Any]) -> float:
     return float(record.get("gradient_evaluations", record["epoch"]))
 
 
-def _points(run: Run) -> Iterator[Point]:
-    seconds = 0.0
+def _points(run: Run) -> list[Point]:
+    points, seconds = [], 0.0
     for record in run.history:
         seconds += record["seconds"]
         cost = record["validation_cost"] + record["penalty"]
-        if np.isfinite(cost):
-            yield Point(record["epoch"], _spent(record), seconds, cost)
+        points.append(Point(record["epoch"], _spent(record), seconds, cost))
+    return points
 
 
-def _start(network: Network, train: Dataset, recipe: Recipe) -> Point:
-    """Return the point before the first step, the same for every optimizer."""
+def _first_cost(network: Network, train: Dataset, recipe: Recipe) -> float:
     with jax.enable_x64(recipe.precision == "float64"):
         params, state = first_parameters(network, train, recipe, None)
         price = float(penalty(params, recipe.l1, recipe.l2))
         first, before = jax.tree.map(np.asarray, (params, state))
     model = Model(network, first, before, train.shape, train.classes, train.scale)
-    return Point(0, 0.0, 0.0, evaluate(model, train, recipe.cost).cost + price)
+    return evaluate(model, train, recipe.cost).cost + price

@@ -18,6 +18,7 @@ from deltarule.cli import (
     reproduce,
     show,
     train,
+    tune,
 )
 from deltarule.cli.terminal import make_streams_safe
 from deltarule.errors import (
@@ -44,6 +45,7 @@ app.command("find-rate")(find_rate.find_rate)
 app.command("race")(race.race)
 app.command("curvature")(curvature.curvature)
 app.command("doctor")(doctor.doctor)
+app.command("tune")(tune.tune)
 
 # Typer brings its own copy of click or uses the one installed, by version: this is either's.
 UsageError: type[BaseException] = typer.BadParameter.__bases__[0]

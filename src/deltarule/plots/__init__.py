@@ -13,9 +13,11 @@ from deltarule.plots.examples import examples
 from deltarule.plots.networks import confusion, mistakes, weights
 from deltarule.plots.race import cost_against, race
 from deltarule.plots.rates import rate_range
+from deltarule.plots.tuning import against, tuning
 
 __all__ = [
     "accuracies",
+    "against",
     "bars",
     "comparison",
     "confusion",
@@ -29,5 +31,6 @@ __all__ = [
     "race",
     "rate_range",
     "save",
+    "tuning",
     "weights",
 ]

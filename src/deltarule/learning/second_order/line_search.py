@@ -33,26 +33,30 @@ class Searched(NamedTuple):
 
     direction: Any  # the state of what gives the directions
     search: Any  # of optax's search; holds cost and gradient at the point it stopped at
+    decrease: jax.Array  # of the cost by the last step
     evaluations: Evaluations
 
 
 def searched(
-    direction: optax.GradientTransformation, flatness: float, *, first_trial: str = "keep"
+    direction: optax.GradientTransformation, flatness: float, *, first_trial: str = "parabola"
 ) -> optax.GradientTransformationExtraArgs:
     """Return the method that goes along ``direction`` as far as the Wolfe conditions ask.
 
     Args:
         direction: gradients -> the way p to go.
         flatness: c2, from 1e-4 to 1; small where the directions rely on exact minima.
-        first_trial: "keep" tries the last accepted length first, "one" the length 1 of Newton.
+        first_trial: the length to try first: "parabola", which would lower a parabola by as much
+            as the last step lowered the cost (Nocedal and Wright 2006, equation 3.60); or "one",
+            which is right for a direction of Newton's kind.
     """
     line = optax.scale_by_zoom_linesearch(
         MOST_TRIALS, slope_rtol=DECREASE, curv_rtol=flatness, approx_dec_rtol=ROUNDING,
-        initial_guess_strategy=first_trial,
+        initial_guess_strategy="one",
     )  # fmt: skip
 
     def init(params: Params) -> Searched:
-        return Searched(direction.init(params), line.init(params), none_yet())
+        start = line.init(params)
+        return Searched(direction.init(params), start, jnp.zeros_like(start.value), none_yet())
 
     def update(
         gradients: Params,
@@ -64,19 +68,25 @@ def searched(
         **_: Any,
     ) -> tuple[Params, Searched]:
         way, after = direction.update(gradients, state.direction, params)
-        downhill = optax.tree.vdot(way, gradients) < 0
-        way = jax.tree.map(lambda p, g: jnp.where(downhill, p, -g), way, gradients)
+        slope = optax.tree.vdot(way, gradients)
+        downhill = slope < 0
+        length = jnp.ones_like(slope)
+        if first_trial == "parabola":
+            length = jnp.where(downhill & (state.decrease > 0), -2 * state.decrease / slope, 1)
+        # the search tells lengths apart down to a share of 1: so 1 is the one to try first
+        way = jax.tree.map(lambda p, g: length * jnp.where(downhill, p, -g), way, gradients)
         step, search = line.update(
             way, state.search, params, value=value, grad=gradients, value_fn=objective.value
         )
         trials = search.info.num_linesearch_steps
         first = jnp.isinf(state.search.value)  # nothing was known of the point to begin from
         evaluations = state.evaluations.plus(trials + first, trials + first)
-        fell = search.value <= value + ROUNDING * jnp.abs(value)  # not if it is not a number
-        step = jax.tree.map(lambda s: jnp.where(fell, s, 0), step)
+        # optax's search takes the last length it tried where it has found none
+        found = (search.value < value) | (search.info.decrease_error <= 0)
+        step = jax.tree.map(lambda s: jnp.where(found, s, 0), step)
         here = line.init(params)._replace(value=value, grad=gradients, info=search.info)
-        search = optax.tree.where(fell, search, here)
-        after = jax.lax.cond(downhill & fell, lambda: after, lambda: direction.init(params))
-        return step, Searched(after, search, evaluations)
+        search = optax.tree.where(found, search, here)
+        after = jax.lax.cond(downhill & found, lambda: after, lambda: direction.init(params))
+        return step, Searched(after, search, value - search.value, evaluations)
 
     return optax.GradientTransformationExtraArgs(init, update)

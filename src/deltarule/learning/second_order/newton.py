@@ -45,5 +45,5 @@ def hessian(objective: Objective, params: Params) -> jax.Array:
         return product
 
     units = jnp.eye(len(weights), dtype=weights.dtype)
-    matrix = jax.lax.map(column, units, batch_size=AT_ONCE)
+    matrix: jax.Array = jax.lax.map(column, units, batch_size=AT_ONCE)
     return (matrix + matrix.T) / 2

@@ -171,7 +171,7 @@ def _raced(
             if not any(racer.laps for racer in racers):
                 raise
             late = names[len(racers) :]
-            raise
+            return [*racers, *(Racer(name, left_out=INTERRUPTED) for name in late)]
     return racers
 
 

@@ -57,9 +57,7 @@ def test_a_run_made_longer_equals_one_that_was_long_from_the_start(run: Run) -> 
 def test_options_given_again_must_only_agree(run: Run) -> None:
     short(run)
     assert run(*DIGITS, "--resume", "run").code == 0
-    assert (
-        run("train", "digits", "--resume", "run", "--epochs", "5", "--batch-size", "10").code == 0
-    )
+    assert run("train", "digits", "--resume", "run", "--epochs", "5", "--seed", "0").code == 0
 
 
 def test_the_newest_checkpoint_may_be_damaged(run: Run) -> None:
@@ -127,7 +125,7 @@ def test_lines_beyond_the_checkpoint_are_written_once_more(run: Run) -> None:
     ("options", "difference"),
     [
         (["--seed", "4"], "--seed was 3, now 4"),
-        (["--batch-size", "20"], "--batch-size was 10, now 20"),
+        (["--batch-size", "20"], "--batch-size was not given, now 20"),
         (["--network", "64,10"], "--network was 64,16,10, now 64,10"),
         (["--precision", "float64"], "--precision was float32, now float64"),
         (["--learning-rate", "0.1"], "--learning-rate was None, now 0.1"),

@@ -201,6 +201,7 @@ RECIPE: list[tuple[str, str, str, Any]] = [  # option, value, field of the recip
     ("--learning-rate", "0.25", "learning_rate", 0.25),
     ("--optimizer=nesterov --momentum", "0.5", "momentum", 0.5),
     ("--batch-size", "7", "batch_size", 7),
+    ("--optimizer=newton --damping", "0.5", "damping", 0.5),
     ("--epochs", "11", "epochs", 11),
     ("--l1", "0.01", "l1", 0.01),
     ("--l2", "0.02", "l2", 0.02),

@@ -165,8 +165,8 @@ def test_a_last_step_to_infinity_is_no_success():
     """The cost that training reports of an epoch with one step is that before the step."""
     rate = 1e15  # the weights stay finite, and so does the sum of their squares
     result = race(
-        Network([64, 4, 10], activation="relu", output="identity"), digits(60), ["sgd"], passes=1,
-        recipe=Recipe(cost="quadratic"), grid=[1e-3, 10 * rate], full_batch=True,
+        Network([64, 4, 10], activation="identity", output="identity"), digits(60), ["sgd"],
+        passes=1, recipe=Recipe(cost="quadratic"), grid=[1e-3, 10 * rate], full_batch=True,
     )  # fmt: skip
     assert result.racers[0].grid[-1] == (pytest.approx(rate), None)
 

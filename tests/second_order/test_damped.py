@@ -11,7 +11,6 @@ from deltarule.learning.second_order import damping, newton
 from second_order.descents import DAMPED, FAR, ROSENBROCK, Landscape, bowl, path
 
 every_damped = pytest.mark.parametrize("name", DAMPED)
-BENT = Landscape(np.zeros((3, 3)), np.zeros(3))
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +38,7 @@ def test_a_step_by_hand(name):
     assert float(states[-1].damping) == pytest.approx(0.1)
 
 
-def bent(name, w, mu, trials=damping.MOST_TRIALS):
+def bent(name, w, mu):
     """Return w and the state after a step down C = sqrt(1 + w^2), where Newton overshoots."""
     cost = lambda w: jnp.sum(jnp.sqrt(1 + w**2))  # noqa: E731
     ask = Objective(cost, jax.grad(cost), jax.hessian(cost), 1)

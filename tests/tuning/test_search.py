@@ -149,6 +149,36 @@ def test_a_search_that_was_stopped_goes_on_to_the_same_outcome(whole, tmp_path, 
     assert len(finished) == 13  # also those of before are shown
 
 
+class Begun(Callback):
+    """Notes where each run begins, and stops one of them once two have begun."""
+
+    every_epoch = False
+
+    def __init__(self, *, stop=False):
+        self.runs, self.stop = [], stop
+
+    def started(self, run):
+        self.runs.append(run)
+
+    def advanced(self, run):
+        if self.stop and len(self.runs) == 2 and run is self.runs[0]:
+            run.stop("enough")
+
+
+def test_what_goes_on_is_not_trained_again(tmp_path):
+    begun = Begun()
+    search(tmp_path / "s", callbacks=[begun])
+    stood = [(run.recipe.epochs, run.resumed_at) for run in begun.runs]
+    assert stood[:-1] == [(3, 0)] * 9 + [(9, 3)] * 3 + [(27, 9)]  # and the last network, from 0
+
+
+def test_if_one_is_stopped_all_are(tmp_path):
+    begun = Begun(stop=True)
+    search(tmp_path / "s", callbacks=[begun], search="random", trials=4, epochs=20_000)
+    assert [run.stopped for run in begun.runs] == ["enough", "enough"]
+    assert all(len(run.history) < 20_000 for run in begun.runs)
+
+
 def test_to_resume_a_finished_search_changes_nothing(whole, tmp_path):
     search(tmp_path / "s")
     before = (tmp_path / "s" / "trials.jsonl").read_bytes()

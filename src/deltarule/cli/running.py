@@ -207,7 +207,7 @@ def _stored_options(request: Request) -> dict[str, Any]:
         )
     given = {name: request.options[name] for name in request.given}
     other = [
-        f"{_flag(name)} was {stored[name]}, now {value}"
+        f"{_flag(name)} was {'not given' if stored[name] is None else stored[name]}, now {value}"
         for name, value in sorted(given.items())
         if stored[name] != value and name != "epochs"
     ]

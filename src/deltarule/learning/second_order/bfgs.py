@@ -25,7 +25,7 @@ from deltarule.learning.second_order.line_search import searched
 from deltarule.network.network import Params
 
 FLATNESS = 0.9  # c2: the length 1 is nearly right, and trials are better spent on directions
-MOST_PARAMETERS = 10_000  # M of so many takes 400 MB
+MOST_PARAMETERS = 10_000  # M of so many takes 400 MB, twice that while it is improved
 
 
 class InverseHessian(NamedTuple):

@@ -26,7 +26,7 @@ ORTHOGONAL = 0.2  # |g_k'g_{k-1}| / |g_k|^2 above which successive gradients are
 
 
 class Conjugate(NamedTuple):
-    """The last gradient and direction, and of how many steps since the directions began anew."""
+    """The last gradient and direction, and the steps made since the directions began anew."""
 
     gradient: Params
     direction: Params

@@ -261,10 +261,7 @@ class _Budget(Callback):
 
     def started(self, run: Run) -> None:
         self.run = run
-        # A first step that does not count: the first call compiles, and wakes threads and memory.
-        start = run.state.copy()
-        run._advance(1, 0, 1)
-        run.state = start
+        run.warm_up()
 
     def epoch_ended(self, run: Run) -> None:
         if _spent(run.history[-1]) >= self.passes:

@@ -49,5 +49,5 @@ def test_the_cost_is_lower_than_tuned_sgds(optimizer, cost):
     records = costs(optimizer, cost, epochs=GRADIENTS // gradients_a_step)
     # a record holds the cost before its step, and what was asked up to its end
     affordable = [r for r in records if r["gradient_evaluations"] <= GRADIENTS]
-    assert affordable[-1]["train_cost"] < 0.1 * tuned_sgd(cost)
+    assert affordable[-1]["train_cost"] < 0.3 * tuned_sgd(cost)
     assert np.isfinite(affordable[-1]["train_cost"])

@@ -105,6 +105,9 @@ class Run:
         rate: the learning rate it begins with: the recipe's, or the one measured.
     """
 
+    state: TrainState
+    rate: float
+
     def __init__(
         self,
         network: Network,
@@ -189,8 +192,14 @@ class Run:
         self._tell("advanced")
         return epochs * (last - first)
 
+    def warm_up(self) -> None:
+        """Make a first step that does not count: it compiles, and wakes threads and memory."""
+        start = self.state.copy()
+        self._advance(1, 0, 1)
+        self.state = start
+
     def _advance(self, epochs: int, first: int, last: int) -> Report:
-        """Let the compiled program run; no epochs at all only compiles it."""
+        """Let the compiled program run."""
         after: tuple[Learner, Report] = advance(
             self.program, self.state.learner, self._train, self._validation,
             *self._rows(self.state.epoch, epochs), self._hyper, self._chance,
@@ -217,6 +226,8 @@ class Run:
 
     def _order(self, epoch: int) -> np.ndarray:
         """Return the examples of an epoch in turn [n]."""
+        if self.recipe.method.all_data:  # one order, so that sums compare to the last bit
+            return np.arange(len(self.train))
         state, rng = self.state, generator(self.recipe.seed, "shuffle", epoch)
         if self.recipe.order == "alternate":
             return alternating(rng, self.train.y)
@@ -269,10 +280,11 @@ class Run:
             f"the last finite cost was {finite[-1]['train_cost']:.4g}, of epoch "
             f"{finite[-1]['epoch']}" if finite else "no epoch had a finite cost"
         )  # fmt: skip
+        fixed = self.recipe.method.learning_rate is not None
+        smaller = f"choose a learning_rate below {self.rate:g}, or " if fixed else ""
         raise DivergedError(
-            f"training diverged in epoch {epoch}: the cost is not finite ({last}); choose a "
-            f"learning_rate below {self.rate:g}, or scale the inputs, which may hold "
-            "large values."
+            f"training diverged in epoch {epoch}: the cost is not finite ({last}); {smaller}scale "
+            "the inputs, which may hold large values."
         )
 
     def _tell(self, event: str) -> None:

@@ -151,8 +151,8 @@ class Recipe:
             raise ValueError(f"damping is not used by {name}; leave it out.")
         if method.quadratic and self.cost != "quadratic":
             raise ValueError(
-                f"{name} is for sums of squares: choose cost='quadratic', or another optimizer "
-                f"than {name} for {self.cost}."
+                f"{name} is for sums of squares: choose cost='quadratic', or for {self.cost} "
+                "another optimizer, such as lbfgs."
             )
         if method.all_data and self.order != "shuffle":
             raise ValueError(

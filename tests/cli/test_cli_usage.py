@@ -263,7 +263,7 @@ def test_help_loads_nothing_heavy_and_answers_at_once(arguments: list[str]) -> N
         heavy, used = done.stderr.rsplit(" ", 1)
         assert heavy == "[]"
         seconds.append(float(used))
-    assert min(seconds) < 0.3
+    assert min(seconds) < 0.5  # 0.15 to 0.25 on a machine of its own; others may share the cores
 
 
 def test_the_shell_completes(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

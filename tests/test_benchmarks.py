@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,9 @@ from deltarule import evaluate
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))  # scripts, not a package: they import each other
 
-memory, parts, peers, report, run, task, workers = map(
-    importlib.import_module, ("memory", "parts", "peers", "report", "run", "task", "workers")
+memory, parts, peers, races, report, run, task, workers = map(
+    importlib.import_module,
+    ("memory", "parts", "peers", "races", "report", "run", "task", "workers"),
 )
 
 # Keras calls NumPy in a way NumPy 2 warns of.
@@ -548,3 +549,34 @@ def test_the_multiplications_of_a_convolution_by_hand() -> None:
     workload = task.Workload("tiny", (16, 10), 5, 0.1, "relu", "softmax", maps=((1,),), kernel=3)
     (kind, products, _), *_ = parts.our_parts(workload)
     assert (kind, products) == ("Conv", 2 * 5 * 36)
+
+
+def test_the_pages_show_the_stored_races() -> None:
+    stored = races.stored()
+    assert "digits" in stored
+    for page in races.PAGES:
+        assert races.tables(stored) in page.read_text("utf-8")
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in races.FOLDER.glob("*.json")))
+def test_a_stored_race_is_the_one_of_its_name(name: str) -> None:
+    result = races.stored()[name]
+    assert result["race"] == asdict(races.RACES[name])
+    assert result["command"] == races.RACES[name].command
+    assert not result["interrupted"]
+    laps = [lap for racer in result["racers"] for lap in racer["laps"]]
+    assert {lap["seed"] for lap in laps} == set(range(races.RACES[name].seeds))
+
+
+def test_a_race_is_stored_thinned_and_shown() -> None:
+    points = [{"epoch": i, "cost": 1 / (i + 3)} for i in range(101)]
+    kept = races.thinned(points)
+    assert len(kept) <= races.KEPT
+    assert kept[-1] == {"epoch": 100, "cost": 0.00970874}
+    small = races.Race("digits", "64,4,10", 2, full_batch=True, seeds=1)
+    ends = [{"epoch": 1, "gradient_evaluations": 2.0, "seconds": 0.5, "cost": c} for c in (3, 1, 2)]
+    laps = [{"learning_rate": 0.1, "diverged": None, "points": [end]} for end in ends]
+    racers = [{"optimizer": "sgd", "laps": laps}, {"optimizer": "bfgs", "laps": []}]
+    shown = races.tables({"x": {"command": small.command, "examples": 1234, "racers": racers}})
+    assert "--full-batch --passes 2 --seeds 1`: 1,234 training examples; left out: bfgs." in shown
+    assert "| sgd       | 0.1           | 2 (1 to 3)" in shown

@@ -47,7 +47,9 @@ native-sanitize: .venv/.test
 	  $(addprefix --config-settings=,build-dir=build/sanitized/build install.strip=false \
 	    cmake.build-type=None cmake.define.DELTARULE_TESTS=ON \
 	    cmake.define.DELTARULE_SANITIZE=ON)
-	for each in $(SANITIZED)/build/tests/*_test; do $$each || exit 1; done
+	for each in $(SANITIZED)/build/tests/*_test; do \
+	  LD_LIBRARY_PATH=$(SANITIZED)/site/deltarule_native $$each || exit 1; \
+	done
 	PYTHONPATH=$(SANITIZED)/site ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
 	  LD_PRELOAD="$(foreach each,$(RUNTIMES),$(shell $(CXX) -print-file-name=$(each)))" \
 	  python -m pytest -n 2 --dist loadfile $(WATCHED)

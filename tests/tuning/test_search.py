@@ -238,6 +238,14 @@ def test_a_folder_holds_one_search(whole, tmp_path):
         search(tmp_path / "none", resume=True)
 
 
+@pytest.mark.parametrize("which", ["training", "validation"])
+def test_other_data_is_refused_at_resume(whole, which):
+    data = {"training": TRAINING, "validation": VALIDATION}
+    data[which] = data[which].take(len(data[which]) - 1)
+    with pytest.raises(CheckpointError, match=rf"another one \({which}_data: it was '\w+', now"):
+        tune(**data, folder=whole[0], space=SPACE, recipe=RECIPE, trials=9, epochs=27, resume=True)
+
+
 def test_other_versions_are_named(whole, monkeypatch):
     monkeypatch.setattr("deltarule.tuning.search.environment", lambda: {"jax": "0.0.1"})
     with pytest.warns(UserWarning, match="the trials so far ran with another jax"):

@@ -9,7 +9,7 @@ import argparse
 import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,6 @@ from deltarule import Network, Recipe, data
 from deltarule.race import race
 
 FOLDER = RESULTS / "races"
-PAGES = {HERE.parent / "README.md", HERE.parent / "docs" / "race.md"}
 MARKER = "races"
 KEPT = 40  # points of a curve that are stored
 
@@ -56,6 +55,10 @@ RACES = {
     ),
     "mnist": Race("mnist", "784,30,10", 30, full_batch=False),
 }
+PAGES = {
+    HERE.parent / "README.md": ("digits", "mnist"),
+    HERE.parent / "docs" / "race.md": tuple(RACES),
+}
 
 
 def run(each: Race) -> dict[str, Any]:
@@ -81,10 +84,10 @@ def thinned(points: Sequence[dict[str, float]]) -> list[dict[str, float]]:
     return [{what: float(f"{value:.6g}") for what, value in point.items()} for point in kept]
 
 
-def tables(results: dict[str, dict[str, Any]]) -> str:
-    """Return the stored races in Markdown, each under its command."""
+def tables(results: Iterable[dict[str, Any]]) -> str:
+    """Return races in Markdown, each under its command."""
     parts = []
-    for result in results.values():
+    for result in results:
         rows = [_row(racer) for racer in result["racers"] if racer["laps"]]
         heads = ("optimizer", "learning rate", "cost (lowest to highest)", "gradients", "seconds")
         left = "; ".join(r["optimizer"] for r in result["racers"] if not r["laps"])
@@ -116,9 +119,9 @@ def _middle(values: list[float]) -> tuple[float, float, float]:
     return ordered[len(ordered) // 2], ordered[0], ordered[-1]
 
 
-def stored() -> dict[str, dict[str, Any]]:
-    """Return the stored races by name, in the order in which they are shown."""
-    paths = {name: FOLDER / f"{name}.json" for name in RACES}
+def stored(names: Iterable[str] = tuple(RACES)) -> dict[str, dict[str, Any]]:
+    """Return the stored races of these names, in the order in which they are shown."""
+    paths = {name: FOLDER / f"{name}.json" for name in names}
     return {name: json.loads(p.read_text("utf-8")) for name, p in paths.items() if p.exists()}
 
 
@@ -132,8 +135,8 @@ def main() -> None:
         text = json.dumps(run(RACES[name]), indent=1, allow_nan=False)
         FOLDER.mkdir(exist_ok=True)
         Path(FOLDER / f"{name}.json").write_text(f"{text}\n", "utf-8")
-    for page in PAGES:
-        put(page, tables(stored()), MARKER)
+    for page, names in PAGES.items():
+        put(page, tables(stored(names).values()), MARKER)
 
 
 def _say(text: str) -> None:

@@ -31,7 +31,9 @@ from deltarule.network import (
     Residual,
     Scale,
     Standardize,
+    companion,
 )
+from deltarule.network.kernels import Kernels, choice, using
 
 KEY = jax.random.key(5)
 
@@ -104,6 +106,13 @@ ROWS |= {
     name: Row(Activation(name), (4,), (4,), tolerance=formula.tolerance)
     for name, formula in FORMULAS.items()
 }
+
+# Layers, alone or inside another one, of which the companion does something.
+OF_THE_COMPANION = [
+    name for name in ROWS
+    if name.startswith(("dense", "conv", "max pool", "avg pool", "batch norm"))
+    or name in ("residual of images", "concat", "elu", "gelu", "softplus")
+]  # fmt: skip
 
 every_row = pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
 
@@ -178,6 +187,31 @@ def test_gradients_against_central_differences(row, train):
     with jax.disable_jit(False):  # thousands of evaluations
         error = largest_error(jax.jit(total), arrays, jax.jit(jax.grad(total))(arrays))
     assert error < row.tolerance
+
+
+@pytest.mark.skipif(not companion.is_there(), reason=f"the companion is {companion.describe()}")
+@pytest.mark.parametrize("name", OF_THE_COMPANION)
+def test_gradients_with_the_companion(name, monkeypatch):
+    # It works in single precision: its measure is the gradient that the law above has checked.
+    row = ROWS[name]
+    always = {operation: dict.fromkeys(least, 0) for operation, least in choice.PAYS_FROM.items()}
+    monkeypatch.setattr(choice, "PAYS_FROM", always)
+    c = np.random.default_rng(3).standard_normal((3, *row.gives))
+
+    def total(params, state, x):
+        return jnp.sum(c * row.layer.apply(params, state, x, key=KEY, train=True)[0])
+
+    given = (*parameters(row), inputs(row))
+    single = jax.tree.map(lambda a: a.astype("float32"), given)
+    gradient = jax.grad(total, (0, 2))
+    with jax.disable_jit(False):
+        exact = jax.jit(gradient)(*given)
+        with using(Kernels("patches", "plain", companion=True)):
+            traced = jax.jit(lambda *given: gradient(*given)).trace(*single)
+            found = traced.lower().compile()(*single)
+    assert "deltarule_" in str(traced.jaxpr)
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(exact), strict=True):
+        assert np.linalg.norm(one - other) <= 2e-5 * max(np.linalg.norm(other), 1)
 
 
 @every_row

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from deltarule.committee_training import train_committee
     from deltarule.data import Dataset, Splits
     from deltarule.data.augment import Augment
+    from deltarule.estimators import MLPClassifier, MLPRegressor
     from deltarule.files import load_model, save_model
     from deltarule.learning import Callback, Evaluation, Recipe, Run, evaluate, fit
     from deltarule.network import (
@@ -69,6 +70,8 @@ _HOMES = {
     "GlobalAvgPool": "deltarule.network",
     "LayerNorm": "deltarule.network",
     "LocalResponseNorm": "deltarule.network",
+    "MLPClassifier": "deltarule.estimators",
+    "MLPRegressor": "deltarule.estimators",
     "MaxPool": "deltarule.network",
     "Model": "deltarule.network",
     "Network": "deltarule.network",
@@ -96,6 +99,8 @@ __all__ = [
     "GlobalAvgPool",
     "LayerNorm",
     "LocalResponseNorm",
+    "MLPClassifier",
+    "MLPRegressor",
     "MaxPool",
     "Model",
     "Network",

@@ -16,9 +16,20 @@ from deltarule.data.dataset import Dataset, Splits
 from deltarule.data.digits import load_digits
 from deltarule.data.idx import read_idx
 from deltarule.data.mnist import FASHION_MNIST, MNIST, load_folder, load_published
+from deltarule.data.pictures import read_images
+from deltarule.data.tables import Columns, read_rows, read_table
 from deltarule.errors import DataError
 
-__all__ = ["Dataset", "Splits", "load", "load_inputs"]
+__all__ = [
+    "Columns",
+    "Dataset",
+    "Splits",
+    "load",
+    "load_inputs",
+    "read_images",
+    "read_rows",
+    "read_table",
+]
 
 _NAMED: dict[str, Callable[[float | None], Splits]] = {
     "digits": load_digits,

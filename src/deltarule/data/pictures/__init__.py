@@ -1,0 +1,24 @@
+"""Folders of pictures as data: read, looked at, streamed, and encoded for prediction.
+
+``decode.py`` is one file, ``folder.py`` what lies where, ``rule.py`` what every picture becomes,
+``workers.py`` several processes, ``store.py`` the cache on disk; ``survey.py`` looks and streams,
+``read.py`` decodes everything once. Pillow is an extra, imported when the first file is opened.
+"""
+
+from deltarule.data.pictures.decode import LIMIT_PIXELS, BadPictureError
+from deltarule.data.pictures.folder import PictureFile, list_pictures
+from deltarule.data.pictures.read import PictureSet, read_images
+from deltarule.data.pictures.rule import Pictures
+from deltarule.data.pictures.survey import PictureFolder, survey_images
+
+__all__ = [
+    "LIMIT_PIXELS",
+    "BadPictureError",
+    "PictureFile",
+    "PictureFolder",
+    "PictureSet",
+    "Pictures",
+    "list_pictures",
+    "read_images",
+    "survey_images",
+]

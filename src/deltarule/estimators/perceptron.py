@@ -1,0 +1,176 @@
+"""``MLPClassifier`` and ``MLPRegressor``: scikit-learn's own, with our arithmetic inside.
+
+Both inherit from scikit-learn's classes, so that parameters, checks, messages, labels, random
+numbers and fitted attributes are theirs; the epochs of ``sgd`` and ``adam`` and the costs that
+``lbfgs`` asks for are compiled programs. With one ``random_state`` the numbers are the same up to
+rounding (docs/decisions/0016-estimators-inherit.md says what this leans on).
+"""
+
+import warnings
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.sparse import issparse
+from sklearn import neural_network
+from sklearn.base import is_classifier
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+from sklearn.neural_network._multilayer_perceptron import BaseMultilayerPerceptron
+from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOptimizer
+
+from deltarule.estimators import program
+from deltarule.estimators.program import Examples, Kind
+from deltarule.estimators.trainer import Trainer, batch_size
+
+Part = tuple[Any, Any, Any]  # inputs, targets, weights or None
+
+
+class _Compiled(BaseMultilayerPerceptron):  # type: ignore[misc]
+    """scikit-learn's base class with its computing in compiled programs.
+
+    Names and arguments of the methods that override are scikit-learn's: it calls them.
+    """
+
+    def _fit_stochastic(
+        self, X: Any, y: np.ndarray, sample_weight: np.ndarray | None, *rest: Any
+    ) -> None:
+        *_, incremental = rest
+        if not incremental or not hasattr(self, "_optimizer"):
+            self._optimizer = self._new_optimizer()
+        if self.early_stopping and incremental:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        part, held_out = (X, y, sample_weight), None
+        if self.early_stopping:
+            part, held_out = self._hold_out(part)
+        kind = self._kind(batch=batch_size(self.batch_size, part[0].shape[0]))
+        with jax.enable_x64(X.dtype == np.float64):
+            try:
+                self._run_epochs(Trainer(self, kind, *part), held_out, incremental)
+            except KeyboardInterrupt:
+                warnings.warn("Training interrupted by user.", stacklevel=2)
+        if self.early_stopping:
+            self.coefs_, self.intercepts_ = self._best_coefs, self._best_intercepts
+
+    def _run_epochs(self, trainer: Trainer, held_out: Part | None, incremental: bool) -> None:
+        """Train until the cost, or the score of the held out, has not improved for too long."""
+        self.n_iter_ = 0
+        one_by_one = incremental or held_out is not None or bool(self.verbose)
+        while self.n_iter_ < self.max_iter:
+            losses = trainer.advance(1 if one_by_one else self.max_iter - self.n_iter_, one_by_one)
+            for loss in losses:
+                self._count_epoch(loss, trainer.n, held_out)
+            self._optimizer.iteration_ends(self.t_)
+            if self._no_improvement_count > self.n_iter_no_change:
+                if self._optimizer.trigger_stopping(self._why(), self.verbose):
+                    return
+                self._no_improvement_count: int = 0
+            if incremental:
+                return
+        warnings.warn(
+            f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the "
+            "optimization hasn't converged yet.",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
+
+    def _count_epoch(self, loss: np.floating, n: int, held_out: Part | None) -> None:
+        self.n_iter_ += 1
+        self.t_ += n
+        self.loss_ = loss
+        self.loss_curve_.append(loss)
+        if self.verbose:
+            print(f"Iteration {self.n_iter_}, loss = {loss:.8f}")
+        self._update_no_improvement_count(self.early_stopping, *(held_out or (None, None, None)))
+
+    def _why(self) -> str:
+        what = "Validation score" if self.early_stopping else "Training loss"
+        return (
+            f"{what} did not improve more than tol={self.tol:f} for {self.n_iter_no_change} "
+            "consecutive epochs."
+        )
+
+    def _new_optimizer(self) -> SGDOptimizer | AdamOptimizer:
+        params = self.coefs_ + self.intercepts_
+        if self.solver == "adam":
+            return AdamOptimizer(
+                params, self.learning_rate_init, self.beta_1, self.beta_2, self.epsilon
+            )
+        return SGDOptimizer(
+            params, self.learning_rate_init, self.learning_rate, self.momentum,
+            self.nesterovs_momentum, self.power_t,
+        )  # fmt: skip
+
+    def _hold_out(self, part: Part) -> tuple[Part, Part]:
+        """Return what to train on and what to judge by, drawn as scikit-learn draws them."""
+        X, y, weight = part
+        arrays = [X, y] if weight is None else [X, y, weight]
+        alike = is_classifier(self) and self.n_outputs_ == 1
+        parts = train_test_split(
+            *arrays, random_state=self._random_state, test_size=self.validation_fraction,
+            stratify=y if alike else None,
+        )  # fmt: skip
+        kept, held = parts[::2], parts[1::2]
+        if held[0].shape[0] < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' or the size of "
+                "your dataset."
+            )
+        if is_classifier(self):
+            held[1] = self._label_binarizer.inverse_transform(held[1])
+        missing = [None] * (weight is None)
+        return (*kept, *missing), (*held, *missing)
+
+    def _kind(self, batch: int = 0) -> Kind:
+        nesterov = self.solver == "sgd" and self.nesterovs_momentum
+        return Kind(self.activation, self.out_activation_, self.loss, self.solver, nesterov, batch)
+
+    def _fit_lbfgs(
+        self, X: Any, y: np.ndarray, sample_weight: np.ndarray | None, *rest: Any
+    ) -> None:
+        if not issparse(X):  # on the device once; scikit-learn hands it on to _loss_grad_lbfgs
+            weight = np.ones(X.shape[0]) if sample_weight is None else sample_weight
+            with jax.enable_x64(True):
+                X = Examples(*(jnp.asarray(a, np.float64) for a in (X, y, weight)))
+        super()._fit_lbfgs(X, y, sample_weight, *rest)
+
+    def _loss_grad_lbfgs(
+        self, packed_coef_inter: np.ndarray, X: Any, *rest: Any
+    ) -> tuple[float, np.ndarray]:
+        if not isinstance(X, Examples):
+            found: tuple[float, np.ndarray] = super()._loss_grad_lbfgs(packed_coef_inter, X, *rest)
+            return found
+        sizes = (self.coefs_[0].shape[0], *(coef.shape[1] for coef in self.coefs_))
+        with jax.enable_x64(True):
+            cost, gradient = program.run_packed(
+                self._kind(), sizes, packed_coef_inter, X, np.float64(self.alpha)
+            )
+            return float(cost), np.array(gradient)
+
+
+class MLPClassifier(_Compiled, neural_network.MLPClassifier):  # type: ignore[misc]
+    """scikit-learn's ``MLPClassifier`` with compiled training: the same numbers, sooner.
+
+    Parameters, methods, attributes and errors are those of
+    ``sklearn.neural_network.MLPClassifier``, and so are the weights, costs and predictions for one
+    ``random_state``, up to rounding: in float64 for float64 inputs, in float32 for float32 ones.
+
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True)
+    >>> net = MLPClassifier((8,), solver="lbfgs", random_state=0).fit(X, y)
+    >>> net.score(X, y) > 0.95
+    True
+    """
+
+
+class MLPRegressor(_Compiled, neural_network.MLPRegressor):  # type: ignore[misc]
+    """scikit-learn's ``MLPRegressor`` with compiled training: the same numbers, sooner.
+
+    As ``MLPClassifier``; ``loss`` is "squared_error" or "poisson".
+
+    >>> x = np.linspace(-1, 1, 40).reshape(-1, 1)
+    >>> net = MLPRegressor((8,), activation="tanh", solver="lbfgs", random_state=0)
+    >>> net.fit(x, (x**2).ravel()).score(x, (x**2).ravel()) > 0.95
+    True
+    """

@@ -7,7 +7,7 @@ rounding (docs/decisions/0016-estimators-inherit.md says what this leans on).
 """
 
 import warnings
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -19,12 +19,16 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network._multilayer_perceptron import BaseMultilayerPerceptron
 from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOptimizer
+from sklearn.utils._param_validation import StrOptions
 
 from deltarule.estimators import program
 from deltarule.estimators.program import Examples, Kind
 from deltarule.estimators.trainer import Trainer, batch_size
 
 Part = tuple[Any, Any, Any]  # inputs, targets, weights or None
+Precision = Literal["float32"] | None
+
+CONSTRAINTS = {"precision": [StrOptions({"float32"}), None]}
 
 
 class _Compiled(BaseMultilayerPerceptron):  # type: ignore[misc]
@@ -32,6 +36,12 @@ class _Compiled(BaseMultilayerPerceptron):  # type: ignore[misc]
 
     Names and arguments of the methods that override are scikit-learn's: it calls them.
     """
+
+    precision: Precision
+
+    def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Any]:
+        X, y = super()._validate_input(X, y, incremental, reset)
+        return (X.astype(np.float32, copy=False) if self.precision == "float32" else X), y
 
     def _fit_stochastic(
         self, X: Any, y: np.ndarray, sample_weight: np.ndarray | None, *rest: Any
@@ -156,6 +166,10 @@ class MLPClassifier(_Compiled, neural_network.MLPClassifier):  # type: ignore[mi
     ``sklearn.neural_network.MLPClassifier``, and so are the weights, costs and predictions for one
     ``random_state``, up to rounding: in float64 for float64 inputs, in float32 for float32 ones.
 
+    Args:
+        precision: None follows X: float64 unless X is float32. "float32" trains in float32
+            whatever X is, which takes about half the time.
+
     >>> from sklearn.datasets import load_iris
     >>> X, y = load_iris(return_X_y=True)
     >>> net = MLPClassifier((8,), solver="lbfgs", random_state=0).fit(X, y)
@@ -163,14 +177,70 @@ class MLPClassifier(_Compiled, neural_network.MLPClassifier):  # type: ignore[mi
     True
     """
 
+    _parameter_constraints = neural_network.MLPClassifier._parameter_constraints | CONSTRAINTS
+
+    # fmt: off
+    def __init__(
+        self, hidden_layer_sizes: Any = (100,), activation: str = "relu", *, solver: str = "adam",
+        alpha: float = 0.0001, batch_size: int | str = "auto", learning_rate: str = "constant",
+        learning_rate_init: float = 0.001, power_t: float = 0.5, max_iter: int = 200,
+        shuffle: bool = True, random_state: Any = None, tol: float = 1e-4, verbose: bool = False,
+        warm_start: bool = False, momentum: float = 0.9, nesterovs_momentum: bool = True,
+        early_stopping: bool = False, validation_fraction: float = 0.1, beta_1: float = 0.9,
+        beta_2: float = 0.999, epsilon: float = 1e-8, n_iter_no_change: float = 10,
+        max_fun: int = 15000, precision: Precision = None,
+    ) -> None:
+        super().__init__(
+            hidden_layer_sizes, activation, solver=solver, alpha=alpha, batch_size=batch_size,
+            learning_rate=learning_rate, learning_rate_init=learning_rate_init, power_t=power_t,
+            max_iter=max_iter, shuffle=shuffle, random_state=random_state, tol=tol,
+            verbose=verbose, warm_start=warm_start, momentum=momentum,
+            nesterovs_momentum=nesterovs_momentum, early_stopping=early_stopping,
+            validation_fraction=validation_fraction, beta_1=beta_1, beta_2=beta_2,
+            epsilon=epsilon, n_iter_no_change=n_iter_no_change, max_fun=max_fun,
+        )
+        self.precision = precision
+    # fmt: on
+
 
 class MLPRegressor(_Compiled, neural_network.MLPRegressor):  # type: ignore[misc]
     """scikit-learn's ``MLPRegressor`` with compiled training: the same numbers, sooner.
 
     As ``MLPClassifier``; ``loss`` is "squared_error" or "poisson".
 
+    Args:
+        precision: None follows X: float64 unless X is float32. "float32" trains in float32
+            whatever X is, which takes about half the time.
+
     >>> x = np.linspace(-1, 1, 40).reshape(-1, 1)
     >>> net = MLPRegressor((8,), activation="tanh", solver="lbfgs", random_state=0)
     >>> net.fit(x, (x**2).ravel()).score(x, (x**2).ravel()) > 0.95
     True
     """
+
+    _parameter_constraints = neural_network.MLPRegressor._parameter_constraints | CONSTRAINTS
+
+    # fmt: off
+    def __init__(
+        self, loss: str = "squared_error", hidden_layer_sizes: Any = (100,),
+        activation: str = "relu", *, solver: str = "adam", alpha: float = 0.0001,
+        batch_size: int | str = "auto", learning_rate: str = "constant",
+        learning_rate_init: float = 0.001, power_t: float = 0.5, max_iter: int = 200,
+        shuffle: bool = True, random_state: Any = None, tol: float = 1e-4, verbose: bool = False,
+        warm_start: bool = False, momentum: float = 0.9, nesterovs_momentum: bool = True,
+        early_stopping: bool = False, validation_fraction: float = 0.1, beta_1: float = 0.9,
+        beta_2: float = 0.999, epsilon: float = 1e-8, n_iter_no_change: float = 10,
+        max_fun: int = 15000, precision: Precision = None,
+    ) -> None:
+        super().__init__(
+            loss, hidden_layer_sizes, activation, solver=solver, alpha=alpha,
+            batch_size=batch_size, learning_rate=learning_rate,
+            learning_rate_init=learning_rate_init, power_t=power_t, max_iter=max_iter,
+            shuffle=shuffle, random_state=random_state, tol=tol, verbose=verbose,
+            warm_start=warm_start, momentum=momentum, nesterovs_momentum=nesterovs_momentum,
+            early_stopping=early_stopping, validation_fraction=validation_fraction,
+            beta_1=beta_1, beta_2=beta_2, epsilon=epsilon, n_iter_no_change=n_iter_no_change,
+            max_fun=max_fun,
+        )
+        self.precision = precision
+    # fmt: on

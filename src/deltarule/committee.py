@@ -100,7 +100,7 @@ class Committee:
                 f"members must be 1 to {MOST_MEMBERS:,} trained models, got {len(self.members):,} "
                 f"of type {', '.join(kinds) or 'none'}; give for example [run.model, ...]."
             )
-        for trait in ("classes", "scale", "output activation", "shape of an output"):
+        for trait in ("classes", "scale", "output activation", "shape of an output", "preparation"):
             self._check_same(trait, range(len(self.members)))
         choose("combine", self.combine, dict.fromkeys(COMBINE))
         if self.combine == "vote" and not self.classes:
@@ -155,6 +155,11 @@ class Committee:
     def scale(self) -> float:
         """What the members multiply their inputs by."""
         return self.members[0].scale
+
+    @property
+    def preparation(self) -> Any:
+        """What makes the members' inputs of raw rows or files, before any view; or None."""
+        return self.members[0].preparation
 
     @property
     def dtype(self) -> np.dtype[Any]:

@@ -8,6 +8,9 @@ file, and nothing in it is run, imported by name, unpickled or taken for a path.
 A committee is one file too, of a format of its own: how its members answer together, the name of
 each one's view, and for each member what a model's file would say. Its arrays are
 ``members.0.layers.0.w`` and so on. How the files are laid out is in ``storage/tensors.py``.
+
+Either kind has one more entry, ``preparation``, if what it learned from was a table or a folder of
+pictures: what makes inputs of raw rows or files (``data/preparation.py``).
 """
 
 import math
@@ -21,18 +24,20 @@ import numpy as np
 
 from deltarule import storage
 from deltarule.committee import MOST_MEMBERS, Committee
+from deltarule.data import preparation
 from deltarule.errors import ModelFileError
 from deltarule.network import Model, Network
 from deltarule.network.layers import Shape
 from deltarule.network.network import HostParams
 from deltarule.storage import printable
 
-FORMAT = storage.Format("model", version=1)
-COMMITTEE = storage.Format("committee", version=1, limit=16 << 20)
+FORMAT = storage.Format("model", version=1, limit=16 << 20)
+COMMITTEE = storage.Format("committee", version=1, limit=32 << 20)
 PROVENANCE_LIMIT = 1 << 18  # bytes of JSON
 
 _FIELDS = ("classes", "layers", "network_shape", "provenance", "scale", "shape")
 _COMMITTEE_FIELDS = ("combine", "members", "shape", "views")
+_PREPARATION = "preparation"
 _PRECISIONS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -52,6 +57,8 @@ def save_model(model: Model | Committee, path: str | Path) -> None:
     """
     format = FORMAT if isinstance(model, Model) else COMMITTEE
     header = _header(model)
+    if model.preparation is not None:
+        header[_PREPARATION] = preparation.describe(model.preparation)
     arrays = {name: np.asarray(array) for name, array in _named(model)}
     try:
         slots = {name: storage.Slot(array.dtype, array.shape) for name, array in arrays.items()}
@@ -126,7 +133,19 @@ def _described(header: dict[str, Any], format: storage.Format) -> Model | Commit
 
     Raises ``ValueError`` for anything not in the schema.
     """
-    return _described_model(header) if format == FORMAT else _described_committee(header)
+    header = dict(header)
+    raw = header.pop(_PREPARATION, None)
+    model = _described_model(header) if format == FORMAT else _described_committee(header)
+    return model if raw is None else _prepared(model, preparation.from_description(raw))
+
+
+def _prepared(model: Model | Committee, rule: preparation.Preparation) -> Model | Committee:
+    """Return ``model`` with what makes inputs of raw rows or files, if they go together."""
+    preparation.check(rule, model.shape, model.classes)
+    if isinstance(model, Model):
+        return replace(model, preparation=rule)
+    members = tuple(replace(member, preparation=rule) for member in model.members)
+    return replace(model, members=members)
 
 
 def _described_committee(header: dict[str, Any]) -> Committee:

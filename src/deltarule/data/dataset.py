@@ -29,6 +29,8 @@ class Dataset:
     ``y``: [n] integers 0..k-1, the class of each example, or [n, k] finite floats (regression).
     ``classes``: the k names; when they are left out, classes are called "0" to str(max(y)).
     ``scale``: a factor, 1/255 for bytes that shall become numbers in [0, 1].
+    ``preparation``: what made ``x`` of raw rows or files, to go along with a model (``Columns`` of
+    a table, ``Pictures`` of a folder); None if nothing did.
 
     Raises ``DataError`` if the arrays contradict each other or this description.
 
@@ -44,6 +46,7 @@ class Dataset:
     classes: tuple[str, ...] = ()
     scale: float = 1.0
     name: str = "data"
+    preparation: Any = None
 
     def __post_init__(self) -> None:
         x, y = _checked_inputs(self.x), _checked_answers(self.y)

@@ -154,7 +154,10 @@ class Run:
         """The network as learned so far; the best epoch's if the run stops early."""
         params, state = jax.tree.map(np.asarray, self.state.answer)
         data = self.train
-        return Model(self.network, params, state, data.shape, data.classes, data.scale)
+        return Model(
+            self.network, params, state, data.shape, data.classes, data.scale,
+            preparation=data.preparation,
+        )  # fmt: skip
 
     def stop(self, reason: str) -> None:
         """End the run after the call under way."""

@@ -31,6 +31,7 @@ class Model:
         classes: the names of the classes, in the order of the outputs; empty for regression.
         scale: the network sees ``x * scale``: 1/255 for the bytes of an image.
         provenance: where the model comes from: plain data for its file.
+        preparation: what makes its inputs of raw rows or files; that of the data it learned from.
     """
 
     network: Network
@@ -40,6 +41,7 @@ class Model:
     classes: tuple[str, ...] = ()
     scale: float = 1.0
     provenance: dict[str, Any] = field(default_factory=dict)
+    preparation: Any = None
 
     @property
     def dtype(self) -> np.dtype[Any]:

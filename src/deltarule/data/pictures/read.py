@@ -257,6 +257,7 @@ def _picture_set(listing: Listing, made: _Outcome) -> PictureSet:
             classes=listing.classes,
             scale=1 / 255,
             name=listing.folder.name or "pictures",
+            preparation=made.pictures,
         )
         start += len(indices)
     report = [*made.report, f"decoded: {_megabytes(made.x.nbytes)}, {made.kept}"]

@@ -102,6 +102,11 @@ class Pictures:
         """Size, channels and fit, without the classes."""
         return Form(self.height, self.width, self.channels, self.fit)
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """The shape of one picture."""
+        return self.form.shape
+
     def describe(self) -> dict[str, Any]:
         """Return these choices as plain data, for JSON."""
         return {

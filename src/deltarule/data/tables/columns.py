@@ -53,6 +53,11 @@ class Columns:
         return tuple(name for column in self.columns for name in column.input_names)
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the inputs of one row."""
+        return (len(self.input_names),)
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """The names of the classes; empty for regression."""
         return self.target.classes

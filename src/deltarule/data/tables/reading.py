@@ -69,7 +69,8 @@ class Rows:
 
     def dataset(self, name: str = "table") -> Dataset:
         """Return inputs and answers. Raises ``DataError`` if answers are not there or unknown."""
-        return Dataset(self.x, self.columns.answers(self.table), self.columns.classes, name=name)
+        answers, columns = self.columns.answers(self.table), self.columns
+        return Dataset(self.x, answers, columns.classes, name=name, preparation=columns)
 
     def predictions(self, outputs: Array) -> Any:
         """Return what ``outputs`` [n, k] of a network mean, by name: a frame where one came in.
@@ -308,7 +309,7 @@ def _splits(
     x, y = columns.encode(table), asked.answers
     if not asked.classes:
         y = ((y - columns.target.mean) / columns.target.deviation)[:, None]
-    whole = Dataset(x, y, columns.classes, name=title)
+    whole = Dataset(x, y, columns.classes, name=title, preparation=columns)
     return Splits(**{name: whole[rows] for name, rows in parts.items()})
 
 

@@ -26,7 +26,7 @@ from deltarule.files import load_model, save_model
 from deltarule.learning import Callback, Recipe, Run
 from deltarule.learning.setup import check_data
 from deltarule.network import Model, Network
-from deltarule.runs import CONFIG, ENVIRONMENT, MODEL, RunFolder
+from deltarule.runs import CONFIG, DATA, ENVIRONMENT, MODEL, RunFolder
 from deltarule.storage import printable
 from deltarule.training import environment, train
 
@@ -83,6 +83,7 @@ def train_committee(
     combine: str = COMBINE[0],
     source: str = "data",
     options: Mapping[str, Any] | None = None,
+    record: Mapping[str, Any] | None = None,
     resume: bool = False,
     force: bool = False,
     every_epochs: int | None = None,
@@ -95,8 +96,8 @@ def train_committee(
     Args:
         networks, recipes, views: one for all members, or one a member. Of one recipe the members
             take the seeds ``seed``, ``seed + 1``, ...; several recipes are taken as they are.
-        training, validation, source, options, every_epochs, every_seconds: as for ``train``; each
-            member sees its view of the data.
+        training, validation, source, options, record, every_epochs, every_seconds: as for
+            ``train``; each member sees its view of the data.
         folder: gets the committee, in one file, when all its members are trained.
         members: how many.
         combine: as for ``Committee``.
@@ -142,6 +143,8 @@ def train_committee(
         asked = {"source": source, "options": dict(options or {}), "committee": facts}
         if not resume:
             home.write_json(CONFIG, asked)
+        if record is not None and not resume:
+            home.write_json(DATA, record)
         team = _Team(home.path, training, validation, callbacks, resume, keep)
         runs = team.train(wanted, jobs)
         home.write_json(CONFIG, asked)  # of a resumed one only now: the members have accepted it

@@ -4,6 +4,7 @@
     checkpoint-00000012.safetensors   where the run stood, the last two
     history.jsonl                     a record a line, a line an epoch
     config.json, environment.json     what was asked for, and where it ran
+    data.json                         what was learned from: files, and the rows of each part
 
 Pictures lie beside them. A checkpoint's number says which is the newest; the clock has no part in
 it. An old checkpoint goes only after the new one is safe on the disk.
@@ -28,6 +29,7 @@ MODEL = "model.safetensors"
 HISTORY = "history.jsonl"
 CONFIG = "config.json"
 ENVIRONMENT = "environment.json"
+DATA = "data.json"
 
 # The history travels in the header, so it may be longer than a model's.
 _FORMAT = storage.Format("checkpoint", version=1, limit=64 << 20)

@@ -23,7 +23,7 @@ from deltarule.errors import CheckpointError
 from deltarule.files import save_model
 from deltarule.learning import Callback, Recipe, Run, fit
 from deltarule.network import Network
-from deltarule.runs import CONFIG, ENVIRONMENT, HISTORY, MODEL, RunFolder
+from deltarule.runs import CONFIG, DATA, ENVIRONMENT, HISTORY, MODEL, RunFolder
 from deltarule.storage import printable
 
 Checkpoint = tuple[dict[str, np.ndarray], dict[str, Any]]  # arrays and header
@@ -40,6 +40,7 @@ def train(
     *,
     source: str = "data",
     options: Mapping[str, Any] | None = None,
+    record: Mapping[str, Any] | None = None,
     resume: bool = False,
     force: bool = False,
     every_epochs: int | None = None,
@@ -52,6 +53,7 @@ def train(
         network, training, validation, recipe, callbacks: as for ``fit``.
         folder: of the run; made if it is not there, and locked while the run goes on.
         source, options: the name of the data and what was asked for, for the record.
+        record: plain data about the data, kept as they are (``data.Source``).
         resume: go on from the newest checkpoint in ``folder`` that is whole; bit for bit the
             uninterrupted run on the same machine and versions.
         force: resume although versions or the number of epochs differ.
@@ -72,6 +74,8 @@ def train(
         checkpoint = _checkpoint(run_folder, config, force) if resume else None
         asked = {"source": source, "options": dict(options or {})}
         keeper = Keeper(run_folder, asked, config, checkpoint, every_epochs, every_seconds)
+        if record is not None:
+            run_folder.write_json(DATA, record)
         run = fit(network, training, validation, recipe, callbacks=[keeper, *callbacks])
         provenance = {"source": source, "epochs": len(run.history), "recipe": recipe.describe()}
         provenance["deltarule"] = version("deltarule")

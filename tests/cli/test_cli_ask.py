@@ -13,6 +13,7 @@ from cli_commands import Run, write_idx, write_images
 
 import deltarule
 from deltarule import data
+from deltarule.learning.scores import class_scores
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -83,8 +84,15 @@ def test_evaluate_in_words(run: Run, model: Path, trained: deltarule.Model) -> N
     assert lines[0] == f"accuracy:       {100 * expected.accuracy:.2f} %, {expected.correct} of 360"
     assert lines[1] == f"95 % interval:  {100 * low:.2f} to {100 * high:.2f} %"
     assert lines[2] == f"cost:           {expected.cost:.4f}"
+    scores = class_scores(expected)
+    assert lines[3] == f"log loss:       {scores.log_loss:.4f}"
+    assert lines[4] == f"ROC AUC:        {scores.roc_auc:.4f}"
+    each = scores.classes[7]
+    assert lines[13].split() == [
+        "7", f"{100 * each.precision:.2f}", "%", f"{100 * each.recall:.2f}", "%", str(each.examples)
+    ]  # fmt: skip
     true, said, count = expected.most_confused()[0]
-    assert lines[3] == f"most confused:  {true} taken for {said}, {count} times"
+    assert lines[16] == f"most confused:  {true} taken for {said}, {count} times"
 
 
 def test_evaluate_takes_the_cost_of_the_recipe_unless_told(
@@ -170,14 +178,18 @@ def test_predict_on_images_without_labels(
     assert [row[1] for row in rows] == trained.labels(images)
 
 
-def test_a_model_without_classes_is_refused(run: Run) -> None:
+def test_a_model_without_classes_says_quantities(run: Run) -> None:
     network = deltarule.Network([64, 2], output="identity")
     params, state = network.init(np.random.default_rng(0))
     params = tuple({k: v.astype(np.float32) for k, v in layer.items()} for layer in params)
-    deltarule.save_model(deltarule.Model(network, params, state, (8, 8)), "regression")
-    done = run("predict", "regression", "digits")
-    assert (done.code, done.out) == (5, "")
-    assert "regression knows no classes" in done.err
+    model = deltarule.Model(network, params, state, (8, 8))
+    deltarule.save_model(model, "regression")
+    x = data.load("digits").test.x
+    np.save("x.npy", x)
+    lines = run("predict", "regression", "x.npy").out.splitlines()
+    assert lines[0] == "index,output 0,output 1"
+    said = [[float(field) for field in line.split(",")[1:]] for line in lines[1:]]
+    np.testing.assert_allclose(said, model.outputs(x), rtol=1e-5)
     assert run("evaluate", "regression", "digits").code == 3
     assert "none (regression)" in run("show", "regression").out
 
@@ -243,7 +255,7 @@ def hostile(trained: deltarule.Model, monkeypatch: pytest.MonkeyPatch) -> str:
     splits = data.load("digits")
     parts = {name: replace(getattr(splits, name), classes=HOSTILE)
              for name in ("train", "validation", "test")}  # fmt: skip
-    monkeypatch.setattr(data, "load", lambda *_, **__: data.Splits(**parts))
+    monkeypatch.setattr("deltarule.cli.asking.load", lambda *_, **__: data.Splits(**parts))
     provenance = {"source": HOSTILE[1], HOSTILE[4]: HOSTILE[0], "recipe": {HOSTILE[7]: HOSTILE[5]}}
     return save(trained, classes=HOSTILE, provenance=provenance)
 

@@ -15,15 +15,15 @@ WRONG: list[tuple[str, int, str]] = [  # command line, exit code, part of what i
     ("train digits --xyzzy", 2, "No such option: --xyzzy"),
     ("tran digits", 2, "Did you mean 'train'?"),
     ("train", 2, "SOURCE is missing"),
-    ("train digits extra", 2, "extra"),
+    ("train digits extra", 3, "digits is a whole set"),
     ("train digits --epochs", 2, "requires an argument"),
     ("evaluate", 2, "MODEL"),
     ("predict model", 2, "SOURCE"),
     ("show", 2, "MODEL"),
     ("train nowhere", 3, "'nowhere' is neither a known set nor a folder"),
     ("train digit", 3, "did you mean 'digits'?"),
-    ("train /dev/zero", 3, "not a folder"),
-    ("train file", 3, "not a folder"),
+    ("train /dev/zero", 3, "a table (.csv"),
+    ("train file", 3, "a table (.csv"),
     ("train empty", 3, "lacks train-images-idx3-ubyte.gz"),
     ("evaluate nowhere digits", 5, "there is no file nowhere"),
     ("train digits --epochs -1", 2, "epochs must be a whole number of at least 1"),
@@ -169,7 +169,7 @@ def test_what_becomes_of_an_error(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(running, "load", fail)
+    monkeypatch.setattr(running, "opened", fail)
     done = run("train", "digits")
     assert done.code == code
     assert done.err.startswith(start)

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 from idx_files import small_set, write_idx, write_set
 
-import deltarule.data as data
-from deltarule.data import load, load_inputs, mnist
+from deltarule.data import load, load_inputs, mnist, sources
 from deltarule.data.idx import read_idx
 from deltarule.errors import DataError, DownloadError
 
@@ -113,13 +112,13 @@ def test_digits_refuse_a_validation_without_every_class(validation):
 @pytest.mark.parametrize(
     ("source", "sentence"),
     [
-        ("mnits", "neither a known set nor a folder .did you mean 'mnist'..; the sets are digits"),
+        ("mnits", "a known set nor a folder or file .did you mean 'mnist'..; the sets are digits"),
         ("MNIST", "did you mean 'mnist'"),
         ("fashion_mnist", "did you mean 'fashion-mnist'"),
         ("digit", "did you mean 'digits'"),
-        ("quite/another/thing", "thing' is neither a known set nor a folder; the sets are"),
-        ("", "must hold four IDX files|neither"),
-        ("/dev/zero", "is not a folder"),
+        ("quite/another/thing", "thing' is neither a known set nor a folder or file; the sets are"),
+        ("", "neither"),
+        ("/dev/zero", "must be one of digits"),
         ("a\0b", "cannot be read: embedded null"),
         ("long" * 100, "cannot be read: File name too long"),
         (None, "cannot be read"),
@@ -136,8 +135,8 @@ def test_a_source_that_is_no_folder(tmp_path):
     (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "file").write_bytes(b"")
     for name, sentence in {
-        "fifo": "this is not a folder",
-        "file": "this is not a folder",
+        "fifo": "must be one of digits",
+        "file": "must be one of digits",
         "loop": "Too many levels of symbolic links",
     }.items():
         with pytest.raises(DataError, match=sentence):
@@ -269,7 +268,7 @@ def published(tmp_path, monkeypatch):
             md5=md5 if constant.md5 else (),
             bare=constant.bare,
         )
-        monkeypatch.setitem(data._NAMED, name, partial(mnist.load_published, small))
+        monkeypatch.setitem(sources.KNOWN, name, partial(mnist.load_published, small))
     return folder
 
 

@@ -1,6 +1,7 @@
 """The network, the recipe and the committee that the options of ``deltarule train`` ask for."""
 
 import inspect
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import fields
@@ -11,6 +12,7 @@ from deltarule.choices import choose
 from deltarule.committee import COMBINE
 from deltarule.data import Dataset
 from deltarule.data.augment import augmentation
+from deltarule.data.sources import ASKED
 from deltarule.learning import Recipe
 from deltarule.network import Network
 from deltarule.network.architectures import ARCHITECTURES
@@ -24,7 +26,7 @@ MEMBERS_ONLY = ("views", "combine")
 OPTIONS = (
     RECIPE
     | {"network", "inputs", "source", "validation", "committee"}
-    | {*SIZES_ONLY, *MEMBERS_ONLY}
+    | {*SIZES_ONLY, *MEMBERS_ONLY, *ASKED}
 )
 
 
@@ -59,7 +61,7 @@ def is_named(network: str | None) -> bool:
 
 
 def _sizes(wanted: str | None, data: Dataset) -> list[int]:
-    usual = [data.x[0].size, HIDDEN, len(data.classes)]
+    usual = [math.prod(data.shape), HIDDEN, len(data.classes) or data.y.shape[1]]
     if wanted is None:
         return usual
     try:
@@ -74,10 +76,15 @@ def _sizes(wanted: str | None, data: Dataset) -> list[int]:
 def _named(name: str, data: Dataset, inputs: str | None) -> Network:
     if not is_named(name):
         choose("--network", name, ARCHITECTURES)
+    if not data.classes:
+        raise ValueError(
+            f"--network {name} tells classes apart, and these data ask for a quantity; give sizes, "
+            f"such as {math.prod(data.shape)},{HIDDEN},{data.y.shape[1]}."
+        )
     build = ARCHITECTURES[name.replace("-", "_")]
     shape: tuple[int, ...] = data.shape if len(data.shape) == 3 else (*data.shape, 1)
     if len(inspect.signature(build).parameters["shape"].default) == 1:
-        shape = (data.x[0].size,)
+        shape = (math.prod(data.shape),)
     first = _first(name, inputs, shape)
     try:
         network = build(classes=len(data.classes), shape=shape)

@@ -90,13 +90,12 @@ def _model(folder: Path) -> "Model | None":
 
 def _data(config: dict[str, Any], source: str | None) -> tuple["Splits", bool]:
     """Return the data, and whether they are those the run learned from."""
-    from deltarule.cli.building import validation_of
-    from deltarule.data import load
+    from deltarule.cli.opening import opened
     from deltarule.errors import DataError
 
-    held_out = config["options"].get("validation")
+    options = config["options"] | ({"source": source} if source is not None else {})
     try:
-        splits = load(source or config["source"], validation=validation_of(held_out))
+        splits = opened({"source": config["source"], "validation": None, **options}).splits
     except DataError as error:
         if source is not None:
             raise

@@ -40,13 +40,13 @@ def curvature(
         if number is not None and number < 1:
             raise typer.BadParameter(f"{flag} must be at least 1, got {number}.")
     ready(device)
-    from deltarule.cli.options import take_split
+    from deltarule.cli.asking import labelled
     from deltarule.cli.report import document
     from deltarule.files import load_model
     from deltarule.learning.curvature import recipe_of, spectrum
 
     loaded = _single(load_model(model_file(model)))
-    data = take_split(source, split, loaded)
+    data = labelled([source], split, loaded, model)
     recipe = recipe_of(loaded)
     found = spectrum(loaded, data, recipe, most=largest, examples=examples)
     facts = _facts(found, recipe, _rate(model, loaded, recipe), f"{len(data):,} ({split})")

@@ -4,13 +4,13 @@ from typing import Annotated
 
 import typer
 
-from deltarule.cli.options import Device, Json, ModelPath, Source, Split, model_file, ready
+from deltarule.cli.options import Device, Json, ModelPath, Sources, Split, model_file, ready
 
 
 def evaluate(
     model: ModelPath,
-    source: Source,
-    split: Split = "test",
+    source: Sources,
+    split: Split = None,
     cost: Annotated[str, typer.Option("--cost", help="cross_entropy or quadratic.")] = "",
     tta: Annotated[
         str,
@@ -19,13 +19,15 @@ def evaluate(
     device: Device = None,
     json_: Json = False,
 ) -> None:
-    """Measure MODEL on a part of SOURCE: accuracy, its interval, cost and confusions."""
+    """Measure MODEL on SOURCE: accuracy and its interval, or deviations; cost and confusions."""
     ready(device)
     from deltarule import learning
-    from deltarule.cli.options import recipe_of, take_split
+    from deltarule.cli.asking import labelled
+    from deltarule.cli.options import recipe_of
     from deltarule.cli.report import (
         MEMBERS,
         calibration_lines,
+        class_lines,
         committee_lines,
         confusion_lines,
         document,
@@ -36,19 +38,20 @@ def evaluate(
     from deltarule.files import load_model
 
     loaded = load_model(model_file(model))
-    data = take_split(source, split, loaded)
+    data = labelled(source, split, loaded, model)
     cost = cost or recipe_of(loaded).get("cost", "cross_entropy")
     result = learning.evaluate(with_moved_copies(loaded, tta) if tta else loaded, data, cost)
     if json_:
-        facts = summary_of(result)
+        facts = summary_of(result, loaded)
         if tta:  # they are copies, no members
             facts = {k: v for k, v in facts.items() if k not in MEMBERS}
         typer.echo(document(facts))
         return
     cost_line = f"cost:           {result.cost:.4f}"
     lines = [
-        *score_lines("accuracy", result),
+        *score_lines("", result, loaded),
         cost_line,
+        *class_lines(result, most=20),
         *(committee_lines(result) if not tta else []),  # of copies they would say little
         *confusion_lines(result),
         *calibration_lines(result),

@@ -11,7 +11,6 @@ import typer
 
 if TYPE_CHECKING:
     from deltarule.committee import Committee
-    from deltarule.data import Dataset
     from deltarule.network import Model
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
@@ -23,10 +22,23 @@ ModelPath = Annotated[Path, typer.Argument(metavar="MODEL", help="A model file o
 Source = Annotated[
     str,
     typer.Argument(
-        metavar="SOURCE", help="digits, mnist, fashion-mnist, or a folder of IDX files."
+        metavar="SOURCE",
+        help="digits, mnist, fashion-mnist, arrays (.npz), or a folder of IDX files or pictures.",
     ),
 ]
-Split = Annotated[str, typer.Option("--split", help="train, validation or test.")]
+Sources = Annotated[
+    list[str],
+    typer.Argument(metavar="SOURCE", help="Data of the kind that MODEL was trained on."),
+]
+Split = Annotated[
+    str | None,
+    typer.Option(
+        "--split",
+        help="train, validation or test; of a table or folder of pictures all is taken, or with "
+        "a run folder as MODEL the part it has divided off.",
+        show_default=False,
+    ),
+]
 
 SPLITS = ("train", "validation", "test")
 
@@ -75,23 +87,6 @@ def model_file(path: Path) -> Path:
     return path / "model.safetensors" if path.is_dir() else path
 
 
-def take_split(source: str, split: str, model: "Model | Committee") -> "Dataset":
-    """Return the part of ``source`` called ``split``, if ``model`` was made for such data."""
-    from deltarule.choices import choose
-    from deltarule.data import load
-    from deltarule.errors import DataError
-
-    choose("--split", split, dict.fromkeys(SPLITS))
-    data: Dataset = getattr(load(source), split)
-    check_inputs(source, data.shape, model)
-    if data.classes != model.classes:
-        raise DataError(
-            f"{source} must have the classes that the model knows, {_few(model.classes)}; it has "
-            f"{_few(data.classes)}."
-        )
-    return data
-
-
 def check_inputs(source: str, shape: tuple[int, ...], model: "Model | Committee") -> None:
     """Raise ``DataError`` if ``model`` cannot take the examples of ``source``."""
     from deltarule.errors import DataError
@@ -109,7 +104,8 @@ def recipe_of(model: "Model | Committee") -> dict[str, Any]:
     return recipe if isinstance(recipe, dict) else {}
 
 
-def _few(names: tuple[str, ...]) -> str:
+def few(names: tuple[str, ...]) -> str:
+    """Return the first ten names, for a message."""
     return ", ".join(names[:10]) + (", ..." if len(names) > 10 else "") if names else "none"
 
 

@@ -9,6 +9,7 @@ import typer
 from deltarule.cli.pictures import draw
 from deltarule.cli.report import (
     calibration_lines,
+    class_lines,
     committee_lines,
     confusion_lines,
     document,
@@ -41,7 +42,7 @@ def report(outcome: Outcome, splits: Splits, recipe: Recipe, *, as_json: bool) -
     if as_json:
         last = [history[-1] for history in outcome.histories]
         facts = {
-            "test": summary_of(result),
+            "test": summary_of(result, model),
             "epochs": sum(map(len, outcome.histories)),
             "stopped": outcome.stopped,
             "last_epoch": last[0] if len(last) == 1 else last,
@@ -54,7 +55,8 @@ def report(outcome: Outcome, splits: Splits, recipe: Recipe, *, as_json: bool) -
         typer.echo(f"stopped early:  {outcome.stopped}")
     lines = [
         *_measured_rates(outcome, recipe),
-        *score_lines("test accuracy", result),
+        *score_lines("test", result, model),
+        *class_lines(result),
         *committee_lines(result),
         *(calibration_lines(result) if result.member_accuracies else []),
         *confusion_lines(result),

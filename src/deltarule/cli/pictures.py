@@ -7,8 +7,9 @@ from typing import Any
 import typer
 
 from deltarule import plots
+from deltarule.cli.report import in_their_unit
 from deltarule.committee import Committee
-from deltarule.data import Dataset
+from deltarule.data import Columns, Dataset
 from deltarule.learning import Evaluation
 from deltarule.network import Model
 from deltarule.network.layers.contract import is_weight
@@ -23,7 +24,8 @@ def draw(
 ) -> list[Path]:
     """Draw learning curves, first weights, confusion and worst mistakes; return their paths.
 
-    Of a committee the weights are the first member's, and each member's curves have a picture.
+    Of a regression, predictions over answers take the place of the last two. Of a committee the
+    weights are the first member's, and each member's curves have a picture.
     """
     try:
         import matplotlib  # noqa: F401
@@ -37,13 +39,25 @@ def draw(
     first = model.members[0] if isinstance(model, Committee) else model
     if (weights := _first_weights(first)) is not None:
         drawn["first_layer_weights.png"] = plots.weights(*weights)
+    if not result.classes:
+        answers, predictions = in_their_unit(result, model)
+        drawn["predictions.png"] = plots.predictions(answers[:, 0], predictions[:, 0])
+        return _saved(drawn, folder)
     drawn |= {
         "confusion.png": plots.confusion(result.confusion, result.classes),
+    }
+    if isinstance(model.preparation, Columns):
+        return _saved(drawn, folder)  # a row of a table is nothing to look at
+    drawn |= {
         "worst_mistakes.png": plots.mistakes(
             test.x.reshape(len(test), *_image_shape(test.shape)),
             result.labels, result.predictions, result.probabilities, result.classes,
         ),
     }  # fmt: skip
+    return _saved(drawn, folder)
+
+
+def _saved(drawn: dict[str, Any], folder: Path) -> list[Path]:
     paths = []
     for name, picture in drawn.items():
         plots.save(picture, folder / name)

@@ -1,15 +1,16 @@
-"""``deltarule predict MODEL SOURCE``: labels and probabilities, as CSV or JSON on stdout."""
+"""``deltarule predict MODEL SOURCE``: what a model makes of each example, as CSV or JSON."""
 
 import csv
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from deltarule.cli.options import Device, Json, ModelPath, Source, Split, model_file, ready
+from deltarule.cli.options import Device, Json, ModelPath, Sources, Split, model_file, ready
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy as np
 
     from deltarule.committee import Committee
@@ -18,48 +19,64 @@ if TYPE_CHECKING:
 
 def predict(
     model: ModelPath,
-    source: Source,
-    split: Split = "test",
+    source: Sources,
+    split: Split = None,
     device: Device = None,
     json_: Json = False,
 ) -> None:
     """Say what MODEL makes of each example of SOURCE: its label and every class's probability.
 
-    SOURCE may also be one IDX file of images, without labels. In CSV the characters of a class
+    SOURCE is raw: rows of a table in any order of columns, picture files or their folders, an IDX
+    or .npy file, a known set. Of a regression the quantity is said. In CSV the characters of a
     name that a terminal would act on are escaped.
     """
     ready(device)
+    from deltarule.cli.asking import questions
     from deltarule.cli.report import document
-    from deltarule.errors import ModelFileError
     from deltarule.files import load_model
     from deltarule.storage import printable
 
     loaded = load_model(model_file(model))
-    if not loaded.classes:
-        raise ModelFileError(f"{model} knows no classes; use it with deltarule.load_model.")
-    x = _inputs(source, split, loaded)
-    labels = loaded.labels(x)
-    rows = [[f"{p:.6g}" for p in row] for row in loaded.outputs(x)]
+    asked = questions(source, split, loaded, model)
+    outputs = loaded.outputs(asked.x)
+    facts = _facts(loaded, outputs, loaded.labels(asked.x) if loaded.classes else None)
+    files = not isinstance(asked.names, range)
     if json_:
-        facts = [
-            {"label": label, "outputs": dict(zip(loaded.classes, map(float, row), strict=True))}
-            for label, row in zip(labels, rows, strict=True)
-        ]
-        typer.echo(document(facts))
+        named = zip(asked.names, facts, strict=True)
+        typer.echo(document([{"file": name, **each} if files else each for name, each in named]))
         return
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["index", "label", *map(printable, loaded.classes)])
-    writer.writerows(
-        [i, printable(label), *row] for i, (label, row) in enumerate(zip(labels, rows, strict=True))
-    )
+    first = "file" if files else "index"
+    writer.writerow([first, *map(printable, _header(loaded, outputs))])
+    for name, each in zip(asked.names, facts, strict=True):
+        told = [printable(each["label"])] if loaded.classes else []
+        writer.writerow([name, *told, *(f"{value:.6g}" for value in each["outputs"].values())])
 
 
-def _inputs(source: str, split: str, model: "Model | Committee") -> "np.ndarray":
-    from deltarule.cli.options import check_inputs, take_split
-    from deltarule.data import load_inputs
+def _header(model: "Model | Committee", outputs: "np.ndarray") -> list[str]:
+    return [*(["label"] if model.classes else []), *_output_names(model, outputs.shape[1])]
 
-    if not Path(source).is_file():
-        return take_split(source, split, model).x
-    images = load_inputs(source)
-    check_inputs(source, images.shape[1:], model)
-    return images
+
+def _output_names(model: "Model | Committee", count: int) -> list[str]:
+    """Return what each output says: the probability of a class, or a quantity."""
+    from deltarule.data import Columns
+
+    if model.classes:
+        return list(model.classes)
+    if isinstance(model.preparation, Columns):
+        return [model.preparation.target.name]
+    return [f"output {i}" for i in range(count)]
+
+
+def _facts(
+    model: "Model | Committee", outputs: "np.ndarray", labels: list[str] | None
+) -> "Iterator[dict[str, Any]]":
+    """Yield the label and the outputs by name of each example, quantities in their own unit."""
+    from deltarule.data import Columns
+
+    names = _output_names(model, outputs.shape[1])
+    if labels is None and isinstance(model.preparation, Columns):
+        outputs = model.preparation.decode(outputs)[:, None]
+    for i, row in enumerate(outputs):
+        label = {} if labels is None else {"label": labels[i]}
+        yield {**label, "outputs": dict(zip(names, map(float, row), strict=True))}

@@ -3,6 +3,7 @@
 import json
 import shlex
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,14 @@ from deltarule.cli.building import (
     members_of,
     network_of,
     recipe_of,
-    validation_of,
 )
+from deltarule.cli.opening import named, opened, say, title_of
 from deltarule.cli.outcome import Outcome, report
 from deltarule.cli.progress import progress
+from deltarule.cli.report import document
 from deltarule.cli.signals import StopOnSignal
 from deltarule.committee_training import train_committee
-from deltarule.data import Splits, load
+from deltarule.data import Source, Splits
 from deltarule.data.views import viewed
 from deltarule.errors import CheckpointError
 from deltarule.learning import Recipe
@@ -35,7 +37,7 @@ from deltarule.runs import CONFIG, HISTORY, new_run_path
 from deltarule.storage import printable
 from deltarule.training import train
 
-__all__ = ["OPTIONS", "Request", "run"]
+__all__ = ["OPTIONS", "Request", "as_stored", "run"]
 
 _PARTNERS = {  # an option that would be ignored without one of these values of another
     "momentum": ("optimizer", ("momentum", "nesterov")),
@@ -56,23 +58,45 @@ class Request:
     force: bool
     checkpoint_every: int | None
     explain: bool = False
+    dry: bool = False
 
 
 def run(request: Request, *, as_json: bool, quiet: bool) -> int:
     """Train, evaluate, draw and report; return the exit code."""
     options = _checked(request)
-    splits = load(options["source"], validation=validation_of(options["validation"]))
+    source = opened(options)
+    splits = source.splits
+    if request.resume is None:
+        options = _for_answers(options, source, request.given)
     recipe, members = recipe_of(options), members_of(options)
     networks = _networks(options, splits, members)
     if request.explain:
         few = splits.train.take(1)
         seen = viewed(few, members.views[0]) if members else few
         return _explain(networks[0], seen.shape, len(splits.train), recipe)
+    if request.dry:
+        return _dry_run(source, networks[0], as_json=as_json)
+    if not quiet:
+        say(source)
+    return _train(request, options, source, networks, as_json=as_json, quiet=quiet)
+
+
+def _train(
+    request: Request,
+    options: dict[str, Any],
+    source: Source,
+    networks: list[Network],
+    *,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    splits, recipe, members = source.splits, recipe_of(options), members_of(options)
     folder, fresh = _folder(request, options["source"])
     validation = splits.validation if len(splits.validation) else None
     keep: dict[str, Any] = {
-        "source": options["source"], "options": options, "resume": request.resume is not None,
-        "force": request.force, "every_epochs": request.checkpoint_every,
+        "source": named(options["source"]), "options": options, "record": source.record,
+        "resume": request.resume is not None, "force": request.force,
+        "every_epochs": request.checkpoint_every,
     }  # fmt: skip
     try:
         with StopOnSignal() as stopper, progress(quiet=quiet, several=members is not None) as shown:
@@ -96,6 +120,39 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> int:
         typer.echo(f"the run in {printable(folder)} is already complete.", err=True)
     outcome = Outcome(folder, [history for _, history in stood], None if members else run.stopped)
     report(outcome, splits, recipe, as_json=as_json)
+    return 0
+
+
+def as_stored(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of the parameters that make a run what it is, as its folder keeps them."""
+    options = {name: value for name, value in parameters.items() if name in OPTIONS}
+    several = {name: list(options[name] or ()) for name in ("source", "category", "drop")}
+    sources = several["source"]
+    return options | several | {"source": sources[0] if len(sources) == 1 else sources or None}
+
+
+def _for_answers(options: dict[str, Any], source: Source, given: set[str]) -> dict[str, Any]:
+    """Return the options with what suits the answers, unless something else was asked for."""
+    if not source.splits.train.classes:
+        usual = {"output": "identity", "cost": "quadratic"}
+    elif source.kind in ("table", "pictures"):
+        usual = {"output": "softmax"}  # people who bring data of their own read probabilities
+    else:
+        return options
+    return options | {name: value for name, value in usual.items() if name not in given}
+
+
+def _dry_run(source: Source, network: Network, *, as_json: bool) -> int:
+    """Say what was understood; nothing is written."""
+    shape = source.splits.train.shape
+    if as_json:
+        facts = {
+            **source.record, "layers": network.describe(), "parameters": network.count(shape)
+        }  # fmt: skip
+        typer.echo(document(facts))
+        return 0
+    for line in (*source.report, "", *network.summary(shape).splitlines()):
+        typer.echo(printable(line))
     return 0
 
 
@@ -130,13 +187,12 @@ def _say_how_to_go_on(folder: Path, epochs: int, recipe: Recipe, members: Member
 # ---- the folder
 
 
-def _folder(request: Request, source: str) -> tuple[Path, bool]:
+def _folder(request: Request, source: str | list[str]) -> tuple[Path, bool]:
     """Return the run folder, and whether it is new."""
     if request.resume is not None:
         return request.resume, False
     if request.out is None:
-        name = Path(source).resolve().name.lstrip(".")
-        return new_run_path(Path("runs"), name or "run"), True
+        return new_run_path(Path("runs"), title_of(source)), True
     if (request.out / CONFIG).exists():
         raise ValueError(
             f"{request.out} holds a run already: resume it with --resume {request.out}, or choose "
@@ -165,7 +221,9 @@ def _checked(request: Request) -> dict[str, Any]:
     elif request.force:
         raise ValueError("--force goes with --resume.")
     if options["source"] is None:
-        raise ValueError("SOURCE is missing: give digits, mnist, or a folder of IDX files.")
+        raise ValueError(
+            "SOURCE is missing: give digits, mnist, a table, or a folder of pictures or IDX files."
+        )
     for name, (partner, values) in _PARTNERS.items():
         if name in request.given and options[partner] not in values:
             raise ValueError(

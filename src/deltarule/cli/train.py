@@ -8,6 +8,7 @@ import typer
 from deltarule.cli.options import Device, Json, Quiet, ready
 from deltarule.cli.options import learning_rate as rate_of
 
+_DATA = "Tables and pictures"
 _NETWORK, _LEARNING, _COMMITTEE, _RUN = "Network", "Learning", "Committee", "Run"
 
 
@@ -19,11 +20,52 @@ def _option(name: str, text: str, panel: str, **more: Any) -> Any:
 def train(
     ctx: typer.Context,
     source: Annotated[
-        str | None,
+        list[str] | None,
         typer.Argument(
-            metavar="SOURCE", help="digits, mnist, fashion-mnist, or a folder of IDX files."
+            metavar="SOURCE",
+            help="digits, mnist, fashion-mnist; a table (CSV, TSV, Parquet; several if their "
+            "columns are the same); a folder of pictures, a folder a class; arrays (.npz); a "
+            "folder of IDX files.",
+            show_default=False,
         ),
     ] = None,
+    target: Annotated[
+        str | None, _option("--target", "The column of a table to predict.", _DATA)
+    ] = None,
+    task: Annotated[
+        str | None, _option("--task", "classification or regression. [by target]", _DATA)
+    ] = None,
+    category: Annotated[
+        list[str] | None,
+        _option("--category", "A column of numbers that are names; may be repeated.", _DATA),
+    ] = None,
+    drop: Annotated[
+        list[str] | None, _option("--drop", "A column to leave out; may be repeated.", _DATA)
+    ] = None,
+    missing: Annotated[
+        str, _option("--missing", "Values that are not there: error, impute, drop. [error]", _DATA)
+    ] = "error",
+    delimiter: Annotated[
+        str | None, _option("--delimiter", "Between the fields of a text. [found]", _DATA)
+    ] = None,
+    encoding: Annotated[str, _option("--encoding", "Of a text. [utf-8]", _DATA)] = "utf-8",
+    decimal: Annotated[str, _option("--decimal", "Before decimals: . or ,. [.]", _DATA)] = ".",
+    size: Annotated[
+        str | None, _option("--size", "Of pictures in pixels: 28, or 28x32. [found]", _DATA)
+    ] = None,
+    colour: Annotated[
+        bool | None, _option("--colour/--grey", "Three channels or one. [found]", _DATA)
+    ] = None,
+    fit: Annotated[
+        str | None,
+        _option("--fit", "Pictures of other sizes: crop, pad, exact. [crop]", _DATA),
+    ] = None,
+    skip_bad: Annotated[
+        bool, _option("--skip-bad", "Leave pictures out that cannot be read.", _DATA)
+    ] = False,
+    dry_run: Annotated[
+        bool, _option("--dry-run", "Say what was understood, and train nothing.", _DATA)
+    ] = False,
     network: Annotated[
         str | None,
         _option(
@@ -36,7 +78,7 @@ def train(
         str, _option("--activation", "Of the hidden layers. [sigmoid]", _NETWORK)
     ] = "sigmoid",
     output: Annotated[
-        str, _option("--output", "Activation of the last layer. [sigmoid]", _NETWORK)
+        str, _option("--output", "Activation of the last layer. [by source]", _NETWORK)
     ] = "sigmoid",
     init: Annotated[
         str | None, _option("--init", "Initial weights. [by activation]", _NETWORK)
@@ -49,7 +91,7 @@ def train(
         _option("--inputs", "standardize or decorrelate. [as they come]", _NETWORK),
     ] = None,
     cost: Annotated[
-        str, _option("--cost", "cross_entropy or quadratic. [cross_entropy]", _LEARNING)
+        str, _option("--cost", "cross_entropy or quadratic. [by answers]", _LEARNING)
     ] = "cross_entropy",
     optimizer: Annotated[
         str,
@@ -170,13 +212,14 @@ def train(
     from deltarule.cli import running
 
     request = running.Request(
-        options={name: value for name, value in ctx.params.items() if name in running.OPTIONS},
+        options=running.as_stored(ctx.params),
         given={name for name in running.OPTIONS if _by_hand(ctx, name)},
         out=out,
         resume=resume,
         force=force,
         checkpoint_every=checkpoint_every,
         explain=explain_plan,
+        dry=dry_run,
     )
     return running.run(request, as_json=json_, quiet=quiet)
 

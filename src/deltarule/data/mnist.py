@@ -156,6 +156,11 @@ def load_folder(folder: Path, validation: float | None = None) -> Splits:
     return _split(arrays, classes, folder.absolute().name, validation)
 
 
+def has_idx_files(folder: Path) -> bool:
+    """Say whether ``folder`` holds any of the four files."""
+    return any(_find(folder))
+
+
 def _given_folder(name: str, *, bare: bool) -> Path | None:
     """Return the folder under DELTARULE_DATA with files of the set ``name``, if there is one."""
     data = os.environ.get("DELTARULE_DATA")

@@ -1,4 +1,4 @@
-"""What makes a network's inputs of raw rows or files: found once, kept with the model as plain data.
+"""What makes inputs of raw rows or files: found once, kept with the model as plain data.
 
 A ``Columns`` does so for the rows of a table, a ``Pictures`` for picture files.
 """

@@ -13,6 +13,7 @@ from deltarule.plots.examples import examples
 from deltarule.plots.networks import confusion, mistakes, weights
 from deltarule.plots.race import cost_against, race
 from deltarule.plots.rates import rate_range
+from deltarule.plots.regression import predictions
 from deltarule.plots.tuning import against, tuning
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "examples",
     "learning_curves",
     "mistakes",
+    "predictions",
     "race",
     "rate_range",
     "save",

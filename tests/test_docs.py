@@ -1,10 +1,12 @@
 """Every code block of README and docs does what it says.
 
-Python blocks of a page run in order in one namespace. In shell blocks a ``deltarule`` line is run
-for real; of a ``make`` line it is checked that the target exists, for this test is part of one.
+The blocks of a page run in order in one folder, those of Python in one namespace. In shell blocks a
+``deltarule`` line is run for real; of a ``make`` line it is checked that the target exists, for
+this test is part of one.
 """
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -36,26 +38,28 @@ def test_no_block_escapes(page: Path) -> None:
     assert kinds <= KNOWN, f"blocks of {kinds - KNOWN} are not run by any test"
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python")], ids=name)
-def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("page", [p for p in PAGES if BLOCK.search(p.read_text())], ids=name)
+def test_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, object] = {"__name__": "__main__"}
-    for number, code in enumerate(blocks(page, "python"), 1):
-        exec(compile(code, f"{page.name}, block {number}", "exec"), namespace)
+    for number, (kind, code) in enumerate(BLOCK.findall(page.read_text()), 1):
+        if kind == "python":
+            exec(compile(code, f"{page.name}, block {number}", "exec"), namespace)
+        else:
+            run_shell(code)
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "sh")], ids=name)
-def test_shell_blocks_run(page: Path, tmp_path: Path) -> None:
-    for line in "".join(blocks(page, "sh")).splitlines():
-        words = line.split()
-        if not words or words[0].startswith("#"):
+def run_shell(code: str) -> None:
+    for line in code.replace("\\\n", " ").splitlines():
+        words = shlex.split(line, comments=True)
+        if not words:
             continue
         if words[0] == "make":
             command = ["make", "--dry-run", "-C", str(ROOT), *words[1:]]
         else:
             assert words[0] == "deltarule", f"no test knows how to run {line!r}"
             command = [sys.executable, "-m", "deltarule", *words[1:]]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, f"{line}\n{done.stderr}"
 
 

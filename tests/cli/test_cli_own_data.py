@@ -282,7 +282,7 @@ def test_options_of_pictures(run: Run) -> None:
     Path("photos/dark/broken.png").write_bytes(b"no picture")
     done = run("train", "photos", "--dry-run")
     assert (done.code, "dark/broken.png" in done.err) == (3, True)
-    options = ("--skip-bad", "--size", "4x3", "--colour", "--fit", "pad")
+    options = ("--skip-bad-images", "--size", "4x3", "--colour", "--fit", "pad")
     done = run("train", "photos", *options, "--dry-run", "--json")
     wanted = {"height": 4, "width": 3, "channels": 3, "fit": "pad"}
     assert wanted.items() <= done.json["pictures"].items()

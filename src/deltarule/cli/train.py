@@ -61,7 +61,7 @@ def train(
         _option("--fit", "Pictures of other sizes: crop, pad, exact. [crop]", _DATA),
     ] = None,
     skip_bad: Annotated[
-        bool, _option("--skip-bad", "Leave pictures out that cannot be read.", _DATA)
+        bool, _option("--skip-bad-images", "Leave pictures out that cannot be read.", _DATA)
     ] = False,
     dry_run: Annotated[
         bool, _option("--dry-run", "Say what was understood, and train nothing.", _DATA)

@@ -50,6 +50,11 @@ def a_range_test() -> tuple[np.ndarray, np.ndarray]:
     return rates, 2.3 - np.minimum(rates, 0.3) * 6 + 2 * np.maximum(rates - 1, 0)
 
 
+def some_answers() -> tuple[np.ndarray, np.ndarray]:
+    answers = RNG.uniform(0, 300, 80)
+    return answers, 0.6 * answers + RNG.normal(60, 30, 80)
+
+
 def a_confusion(k: int, right: int) -> np.ndarray:
     return RNG.poisson(0.3, (k, k)) + right * np.eye(k, dtype=int)
 
@@ -90,6 +95,10 @@ PICTURES: dict[str, Callable[[Axes | None], Axes]] = {
     "weights, colour": lambda ax: plots.weights(RNG.normal(size=(4, 192)), (8, 8, 3), ax),
     "weights, zero": lambda ax: plots.weights(np.zeros((4, 64)), (8, 8), ax),
     "weights, not finite": lambda ax: plots.weights(np.full((2, 4), np.nan), (2, 2), ax),
+    "predictions": lambda ax: plots.predictions(*some_answers(), ax),
+    "predictions, many": lambda ax: plots.predictions(np.arange(5e4), np.arange(5e4) * 0.9, ax),
+    "predictions, one": lambda ax: plots.predictions([2.0], [3.0], ax),
+    "predictions, not finite": lambda ax: plots.predictions([1.0, 2.0], [np.nan, np.inf], ax),
     "rate_range": lambda ax: plots.rate_range(*a_range_test(), 0.03, 0.1, ax),
     "rate_range, one cost": lambda ax: plots.rate_range([0.1], [2.0], ax=ax),
     "rate_range, flat": lambda ax: plots.rate_range([0.1, 1], [2.0, 2.0], 0.01, np.nan, ax),
@@ -277,6 +286,17 @@ def test_learning_curves_are_both_side_by_side():
 
 
 # What it learned
+
+
+def test_predictions_are_over_their_answers() -> None:
+    ax = plots.predictions([1.0, 2.0, 4.0], [2.0, 2.0, 2.0])
+    assert ax.lines[0].get_xydata().tolist() == [[1, 2], [2, 2], [4, 2]]
+    assert ax.lines[1].get_xydata().tolist() == [[1, 1], [4, 4]]
+    assert ax.get_title("left") == "Predictions: RMSE 1.29"  # the root of (1 + 0 + 4) / 3
+    few = plots.predictions(np.arange(5e4), np.zeros(50_000)).lines[0]
+    assert len(few.get_xdata()) <= 20_000
+    with pytest.raises(ValueError, match="must be as many"):
+        plots.predictions([1.0], [1.0, 2.0])
 
 
 @pytest.mark.parametrize(("neurons", "drawn"), [(1, 1), (30, 30), (100, 100), (1000, 100)])

@@ -99,7 +99,8 @@ def _read(path: str | os.PathLike[str]) -> Any:
             return _unpacked(path)
         if os.path.getsize(path) > MOST_BYTES:
             raise DataError(f"{name} is longer than the most, {MOST_BYTES >> 30} GiB.")
-        return np.load(path, allow_pickle=False)
+        with open(path, "rb") as file:
+            return np.load(file, allow_pickle=False)
     except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
         reason = getattr(error, "strerror", None) or error
         raise DataError(
@@ -144,7 +145,7 @@ def _answers(raw: dict[str, Array]) -> tuple[tuple[str, ...], dict[str, Array]]:
     names = np.unique(y["train"])
     for part, each in y.items():
         if (unknown := np.setdiff1d(each, names)).size:
-            raise DataError(f"y_{part} holds {unknown[0]!r}, a class that training never sees.")
+            raise DataError(f"y_{part} holds {unknown[0]}, a class that training never sees.")
     return (
         tuple(map(str, names.tolist())),
         {part: np.searchsorted(names, each).astype(np.int32) for part, each in y.items()},

@@ -57,7 +57,7 @@ def class_scores(result: Evaluation) -> ClassScores:
     (0.2231, 1.0, ClassScore(name='yes', precision=1.0, recall=1.0, examples=1))
     """
     k, labels = len(result.classes), result.labels
-    shares = np.maximum(result.probabilities.astype(np.float64), 0)
+    shares = np.maximum(np.nan_to_num(result.probabilities.astype(np.float64)), 0)
     sums = shares.sum(axis=1, keepdims=True)
     shares = np.divide(shares, sums, out=np.full_like(shares, 1 / k), where=sums > 0)
     right = shares[np.arange(len(labels)), labels]
@@ -102,7 +102,7 @@ def _share(part: int, whole: int) -> float | None:
 def _roc_auc(labels: np.ndarray, shares: np.ndarray, there: np.ndarray) -> float | None:
     from sklearn.metrics import roc_auc_score
 
-    if len(there) < 2 or not there.all() or not np.isfinite(shares).all():
+    if len(there) < 2 or not there.all():
         return None
     if len(there) == 2:
         return float(roc_auc_score(labels, shares[:, 1]))

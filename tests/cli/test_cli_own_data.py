@@ -3,6 +3,10 @@
 import csv
 import io
 import json
+import os
+import re
+import struct
+import zlib
 from itertools import chain
 from pathlib import Path
 
@@ -192,6 +196,16 @@ def test_doctor_finds_the_table_of_a_run(run: Run) -> None:
     assert "other data" not in done.out
 
 
+def test_show_says_what_a_model_takes(run: Run, models: Path) -> None:
+    of_table = run("show", str(models / "tables")).out
+    assert re.search(r"^target +kind$", of_table, re.MULTILINE)
+    assert re.search(r"^columns +width, length, colour, price$", of_table, re.MULTILINE)
+    assert re.search(
+        r"^pictures +6 x 5, grey, crop$", run("show", str(models / "pictures")).out, re.MULTILINE
+    )
+    assert run("show", str(models / "tables"), "--json").json["preparation"]["kind"] == "table"
+
+
 WRONG = [
     ("train flowers.csv", 3, "--target is missing: target must name the column"),
     ("train flowers.csv --target kin", 3, "did you mean 'kind'"),
@@ -252,7 +266,64 @@ def test_a_wrong_request(
     assert not Path("runs").exists()
 
 
+BAD_TABLES: dict[str, tuple[bytes, str]] = {
+    "ragged": (b'a,b\n1,x\n"2\n3",y,z\n', "line 3"),
+    "latin-1": ("a,b\n1,caf\u00e9\n".encode("latin-1"), "--encoding"),
+    "a zero byte": (b"a,b\n1,x\x00\n", "line 2"),
+    "open quote": (b'a,b\n1,x\n2,"y\n3,z\n', "line 3"),
+    "constant": (b"a,b\n" + b"1.5,x\n2.5,x\n" * 30, "is 'x' in every row"),
+    "twice the same name": (b"b,b\n1,x\n", "'b'"),
+    "no name": (b"a,,b\n1,2,x\n", "has no name"),
+    "header only": (b"a,b\n", "no data rows"),
+    "empty": (b"", "no data rows|is empty"),
+    "beyond a number": (b"a,b\n" + b"1e400,x\n2,y\n" * 20, "line 2"),
+    "decimal comma": (b"a;b\n" + b"1,5;x\n2,5;y\n" * 20, "decimal"),
+    "dates": (b"a,b\n" + b"2024-01-31,x\n2024-02-01,y\n" * 20, "date"),
+}
+
+
+@pytest.mark.parametrize(("data", "said"), BAD_TABLES.values(), ids=list(BAD_TABLES))
+def test_a_table_that_cannot_be_learned_from(run: Run, data: bytes, said: str) -> None:
+    Path("bad.csv").write_bytes(data)
+    done = run("train", "bad.csv", "--target", "b")
+    assert (done.code, done.out) == (3, "")
+    assert re.search(said, done.err), done.err
+    assert len(done.err.splitlines()) <= 3
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "loop", "unreadable"])
+def test_a_table_that_is_no_file(run: Run, kind: str) -> None:
+    path = Path("t.csv")
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "loop":
+        path.symlink_to(path)
+    else:
+        path.write_bytes(b"a,b\n")
+        path.chmod(0)
+        if os.access(path, os.R_OK):
+            pytest.skip("this user may read everything")
+    done = run("train", "t.csv", "--target", "b")
+    assert (done.code, done.out) == (3, "")
+
+
 # ---- pictures
+
+
+def test_a_bomb_is_refused_by_its_header(run: Run) -> None:
+    photos(n=3)
+    path = Path("photos/dark/00.png")
+    data = bytearray(path.read_bytes())
+    data[16:24] = struct.pack(">II", 50_000, 50_000)
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    path.write_bytes(data)
+    done = run("train", "photos")
+    assert (done.code, done.out) == (3, "")
+    assert "dark/00.png has" in done.err
+    assert "more than the limit" in done.err or "than the limit, 25,000,000" in done.err
 
 
 def test_a_folder_of_pictures_from_files_to_predictions(run: Run) -> None:

@@ -1,11 +1,15 @@
 """``deltarule show``: the layers of a stored model, or what augmentation makes of images."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from deltarule.cli.options import Json, model_file, ready, recipe_of
+
+if TYPE_CHECKING:
+    from deltarule.committee import Committee
+    from deltarule.network import Model
 
 COPIES, MOST_ROWS = 9, 10
 
@@ -46,6 +50,7 @@ def show(
 def _show_model(model: Path, json_: bool) -> None:
     from deltarule.cli.report import document
     from deltarule.committee import Committee
+    from deltarule.data.preparation import describe
     from deltarule.files import load_model
     from deltarule.storage import printable
 
@@ -59,6 +64,7 @@ def _show_model(model: Path, json_: bool) -> None:
         "input scale": f"{loaded.scale:g}",
         "classes": ", ".join(loaded.classes) or "none (regression)",
         "precision": str(loaded.dtype),
+        **_prepared(loaded),
         **{name: ", ".join(v) if name == "views" else str(v) for name, v in together.items()},
     }
     if json_:
@@ -70,6 +76,7 @@ def _show_model(model: Path, json_: bool) -> None:
             "scale": loaded.scale,
             "classes": loaded.classes,
             "provenance": loaded.provenance,
+            "preparation": loaded.preparation and describe(loaded.preparation),
             **together,
         }
         typer.echo(document(everything))
@@ -81,6 +88,21 @@ def _show_model(model: Path, json_: bool) -> None:
     for name, value in [*facts.items(), *origin.items(), *recipe_of(loaded).items()]:
         if value is not None:
             typer.echo(f"{printable(name.replace('_', ' ')):16} {printable(value)}")
+
+
+def _prepared(model: "Model | Committee") -> dict[str, str]:
+    """Return what the model takes, if that is more than arrays."""
+    from deltarule.data import Columns
+    from deltarule.data.pictures import Pictures
+
+    made_of = model.preparation
+    if isinstance(made_of, Columns):
+        names = ", ".join(column.name for column in made_of.columns)
+        return {"target": made_of.target.name, "columns": names}
+    if isinstance(made_of, Pictures):
+        kind = "grey" if made_of.channels == 1 else "in colour"
+        return {"pictures": f"{made_of.height} x {made_of.width}, {kind}, {made_of.fit}"}
+    return {}
 
 
 def _show_augmented(source: str, text: str, out: Path, seed: int, json_: bool) -> None:

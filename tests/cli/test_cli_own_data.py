@@ -7,10 +7,12 @@ import os
 import re
 import struct
 import zlib
+from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
 from cli_commands import Run
 from PIL import Image
@@ -139,6 +141,18 @@ def test_several_files_are_one_table(run: Run) -> None:
     ]  # fmt: skip
     both = run("predict", "r", "a.csv", "b.csv")
     assert both.out == run("predict", "r", "flowers.csv").out
+
+
+def test_a_parquet_file_is_a_table_as_any(run: Run) -> None:
+    table()
+    pandas.read_csv("flowers.csv").to_parquet("flowers.parquet")
+    options = ("--target", "price", *QUICK, "--json")
+    one = run("train", "flowers.parquet", *options, "--out", "one")
+    other = run("train", "flowers.csv", *options, "--out", "other")
+    assert one.json["test"] == other.json["test"]
+    kept = json.loads(Path("one/data.json").read_text())
+    assert kept["versions"] == {"pyarrow": version("pyarrow")}
+    assert run("predict", "one", "flowers.parquet").out == run("predict", "one", "flowers.csv").out
 
 
 def test_a_table_is_resumed_bit_for_bit(run: Run) -> None:
@@ -345,6 +359,7 @@ def test_a_folder_of_pictures_from_files_to_predictions(run: Run) -> None:
     assert again["examples"] == done.json["test"]["examples"] == 8
     kept = json.loads(Path(folder, "data.json").read_text())
     assert len(kept["files"]) == 40
+    assert kept["versions"] == {"pillow": version("pillow")}
     assert sorted(chain(*kept["indices"].values())) == list(range(40))
 
 

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -71,7 +72,7 @@ class Source:
         splits: the three parts.
         report: what was understood, in lines for a person to read.
         record: as plain data, what it takes to know later what was learned from: files with
-            their SHA-256, and the rows or files of each part.
+            their SHA-256, the rows or files of each part, and the versions of what read them.
     """
 
     kind: Kind
@@ -219,10 +220,12 @@ def _table(names: Any, validation: float | None, reading: Reading) -> Source:
         decimal=reading.decimal,
     )
     describe(data.columns)  # too long for a model file is said now, not after training
+    parquet = any(Path(name).suffix.lower() == ".parquet" for name in names)
     record = {
         "kind": "table",
         "report": data.report,
         "files": [asdict(each) for each in data.sources],
+        "versions": {"pyarrow": version("pyarrow")} if parquet else {},
         "rows": {part: rows.tolist() for part, rows in data.rows.items()},
     }
     return Source("table", data.splits, data.report, record)
@@ -237,7 +240,12 @@ def _pictures(names: Any, validation: float | None, reading: Reading) -> Source:
         skip_bad=reading.skip_bad,
         validation=validation,
     )
-    record = {"kind": "pictures", "report": data.report, **data.record()}
+    record = {
+        "kind": "pictures",
+        "report": data.report,
+        "versions": {"pillow": version("pillow")},
+        **data.record(),
+    }
     return Source("pictures", data.splits, data.report, record)
 
 

@@ -25,7 +25,7 @@ test: .venv/.test
 	ruff format --check
 	ruff check
 	mypy
-	python -m pytest -n 2 --dist loadfile
+	python -m pytest -n 2 --dist worksteal
 
 native: .venv/.native
 	deltarule doctor
@@ -38,7 +38,7 @@ clean:
 	rm -rf .venv .pytest_cache runs native/build native/dist
 
 test-plain: .venv/.test
-	DELTARULE_NATIVE=0 python -m pytest -n 2 --dist loadfile $(PLAIN)
+	DELTARULE_NATIVE=0 python -m pytest -n 2 --dist worksteal $(PLAIN)
 
 # JAX and Python keep memory until the end, so leaks are measured by tests/companion/test_stress.py.
 native-sanitize: .venv/.test
@@ -52,7 +52,7 @@ native-sanitize: .venv/.test
 	done
 	PYTHONPATH=$(SANITIZED)/site ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
 	  LD_PRELOAD="$(foreach each,$(RUNTIMES),$(shell $(CXX) -print-file-name=$(each)))" \
-	  python -m pytest -n 2 --dist loadfile $(WATCHED)
+	  python -m pytest -n 2 --dist worksteal $(WATCHED)
 
 native-wheel: .venv/.demo
 	rm -rf native/dist

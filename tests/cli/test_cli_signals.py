@@ -129,11 +129,11 @@ def test_ctrl_c_before_the_run_has_begun() -> None:
 def slow_data() -> None:
     from deltarule.cli import running
 
-    def load(*_: object, **__: object) -> None:
+    def opened(*_: object, **__: object) -> None:
         Path("loading").touch()
         time.sleep(60)
 
-    running.load = load  # type: ignore[assignment]
+    running.opened = opened  # type: ignore[assignment]
 
 
 def test_a_real_command_with_a_real_interpreter() -> None:

@@ -213,7 +213,7 @@ class MLPRegressor(_Compiled, neural_network.MLPRegressor):  # type: ignore[misc
             whatever X is, which takes about half the time.
 
     >>> x = np.linspace(-1, 1, 40).reshape(-1, 1)
-    >>> net = MLPRegressor((8,), activation="tanh", solver="lbfgs", random_state=0)
+    >>> net = MLPRegressor("squared_error", (8,), "tanh", solver="lbfgs", random_state=0)
     >>> net.fit(x, (x**2).ravel()).score(x, (x**2).ravel()) > 0.95
     True
     """

@@ -11,9 +11,10 @@ delta has this form at every output because loss and output activation belong to
 logistic with the cross-entropy, identity with the squared error, exp with Poisson's deviance.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
 import jax
@@ -25,6 +26,7 @@ Array = Any  # of JAX inside a program, of NumPy outside
 Arrays = tuple[Array, ...]
 
 PROGRAMS = 64  # kept at once: one for each kind of network and shape of data
+PACKED = 20_000  # weights, at most, that are updated as one vector: fewer and larger operations
 
 
 class Kind(NamedTuple):
@@ -172,13 +174,21 @@ def packed(
     kind: Kind, sizes: tuple[int, ...], vector: jax.Array, examples: Examples, alpha: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """Return the cost and its gradient for weights and biases in one vector, for L-BFGS."""
-    pairs = list(pairwise(sizes))
-    lengths = [*(a * b for a, b in pairs), *sizes[1:]]
-    ends = [sum(lengths[: i + 1]) for i in range(len(lengths) - 1)]
-    parts = jnp.split(vector, ends)
-    coefs = tuple(p.reshape(pair) for p, pair in zip(parts, pairs, strict=False))
-    cost, gradients = cost_and_gradients(kind, coefs, tuple(parts[len(pairs) :]), examples, alpha)
-    return cost, jnp.concatenate([g.ravel() for g in gradients])
+    parts = _parts(vector, [*pairwise(sizes), *((size,) for size in sizes[1:])])
+    half = len(parts) // 2
+    cost, gradients = cost_and_gradients(kind, parts[:half], parts[half:], examples, alpha)
+    return cost, _vector(gradients)
+
+
+def _vector(parts: Sequence[jax.Array]) -> jax.Array:
+    return jnp.concatenate([part.ravel() for part in parts])
+
+
+def _parts(vector: jax.Array, shapes: Sequence[tuple[int, ...]]) -> Arrays:
+    """Return the arrays of these shapes of which ``vector`` is made up."""
+    ends = list(accumulate(math.prod(shape) for shape in shapes))
+    parts = jnp.split(vector, ends[:-1])
+    return tuple(part.reshape(shape) for part, shape in zip(parts, shapes, strict=True))
 
 
 def train(
@@ -191,13 +201,18 @@ def train(
 ) -> Outcome:
     """Train for ``plan.epochs`` epochs, or until the cost has not fallen for too long."""
     steps = -(-plan.n // kind.batch)
+    shapes = [each.shape for each in (*learned.coefs, *learned.intercepts)]
+    half, one = len(shapes) // 2, sum(map(math.prod, shapes)) <= PACKED
+
+    def weights(learned: Learned) -> tuple[Arrays, Arrays]:
+        parts = _parts(learned.coefs[0], shapes) if one else (*learned.coefs, *learned.intercepts)
+        return parts[:half], parts[half:]
 
     def step(i: jax.Array, carry: tuple[Learned, jax.Array], epoch: jax.Array) -> Any:
         learned, total = carry
         batch, real = _batch(kind, examples, plan, epoch, i)
-        cost, gradients = cost_and_gradients(
-            kind, learned.coefs, learned.intercepts, batch, hyper.alpha
-        )
+        cost, gradients = cost_and_gradients(kind, *weights(learned), batch, hyper.alpha)
+        gradients = (_vector(gradients),) if one else gradients
         rate = plan.rates[epoch, i]
         return UPDATES[kind.solver](kind, learned, gradients, rate, hyper), total + cost * real
 
@@ -216,9 +231,18 @@ def train(
         return Outcome(learned, carry.losses.at[at].set(loss), at + 1, after)
 
     losses = jnp.zeros(len(plan.rates), patience.best.dtype)
+    if one:
+        learned = Learned((_vector((*learned.coefs, *learned.intercepts)),), (), *(
+            (_vector(moment),) if moment else () for moment in (learned.first, learned.second)
+        ))  # fmt: skip
     start = Outcome(learned, losses, jnp.zeros_like(plan.epochs), patience)
     outcome: Outcome = jax.lax.while_loop(go_on, epoch, start)
-    return outcome
+    learned = outcome.learned
+    moments = [
+        _parts(moment[0], shapes) if one and moment else moment
+        for moment in (learned.first, learned.second)
+    ]
+    return outcome._replace(learned=Learned(*weights(learned), *moments))
 
 
 def _batch(

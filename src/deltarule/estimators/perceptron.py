@@ -40,7 +40,12 @@ class _Compiled(BaseMultilayerPerceptron):  # type: ignore[misc]
     precision: Precision
 
     def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Any]:
-        X, y = super()._validate_input(X, y, incremental, reset)
+        try:
+            X, y = super()._validate_input(X, y, incremental, reset)
+        except ValueError:
+            if incremental and not hasattr(self, "coefs_"):
+                vars(self).pop("classes_", None)  # a first call that is refused leaves nothing
+            raise
         return (X.astype(np.float32, copy=False) if self.precision == "float32" else X), y
 
     def _fit_stochastic(

@@ -241,6 +241,25 @@ def test_it_is_refused_in_the_same_words(request_):
     assert said[0] == said[1]
 
 
+@pytest.mark.parametrize("sizes", [(10**9,), (10**6, 10**6)])
+def test_a_network_larger_than_memory_is_refused_before_it_is_made(sizes, monkeypatch):
+    monkeypatch.setattr("deltarule.estimators.perceptron._memory", lambda: 8 << 30)
+    net = MLPClassifier(sizes)
+    with pytest.raises(ValueError, match=r"weights, which take [\d,]+ GiB in training"):
+        net.fit(X, Y)
+
+
+def test_labels_whose_table_no_memory_holds(monkeypatch):
+    monkeypatch.setattr("deltarule.estimators.perceptron._memory", lambda: 8 << 30)
+    with pytest.raises(ValueError, match=r"100,000 different labels.* takes 75 GiB"):
+        MLPClassifier().fit(np.zeros((10**5, 1)), np.arange(10**5))
+
+
+def test_the_largest_label_is_one_as_any():
+    labels = np.array([0, 2**63 - 1])[np.arange(150) % 2]
+    assert set(pair()[0].fit(X, labels).predict(X)) <= {0, 2**63 - 1}
+
+
 WARNED = {
     "not converged": lambda net: net.fit(X, Y),
     "a column": lambda net: net.fit(X, Y[:, None]),
@@ -308,6 +327,7 @@ def test_what_we_lean_on_is_there():
         "layer_units",
         "_loss_grad_lbfgs": "self packed_coef_inter X y sample_weight activations deltas "
         "coef_grads intercept_grads",
+        "_initialize": "self y layer_units dtype",
         "_update_no_improvement_count": "self early_stopping X y sample_weight",
     }.items():
         assert " ".join(inspect.signature(getattr(base, method)).parameters) == arguments, method
@@ -319,6 +339,9 @@ def test_what_we_lean_on_is_there():
         made = optimizer([np.zeros(2)])
         assert [name for name in names.split() if not hasattr(made, name)] == []
         assert {"iteration_ends", "trigger_stopping"} <= set(dir(made))
+    for each in (neural_network.MLPClassifier, neural_network.MLPRegressor):
+        arguments = inspect.signature(each._validate_input).parameters
+        assert list(arguments) == ["self", "X", "y", "incremental", "reset"]
     fitted = neural_network.MLPClassifier(**SMALL).fit(X, Y)
     for name in ("_optimizer", "_random_state", "_label_binarizer", "_no_improvement_count", "t_"):
         assert hasattr(fitted, name), name

@@ -6,7 +6,9 @@ numbers and fitted attributes are theirs; the epochs of ``sgd`` and ``adam`` and
 rounding (docs/decisions/0016-estimators-inherit.md says what this leans on).
 """
 
+import os
 import warnings
+from itertools import pairwise
 from typing import Any, Literal
 
 import jax
@@ -28,6 +30,7 @@ from deltarule.estimators.trainer import Trainer, batch_size
 Part = tuple[Any, Any, Any]  # inputs, targets, weights or None
 Precision = Literal["float32"] | None
 
+IN_TRAINING = 4  # of each weight: itself, its gradient and up to two moments
 CONSTRAINTS = {"precision": [StrOptions({"float32"}), None]}
 
 
@@ -40,13 +43,26 @@ class _Compiled(BaseMultilayerPerceptron):  # type: ignore[misc]
     precision: Precision
 
     def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Any]:
+        if is_classifier(self):
+            _check_classes(y)
         try:
             X, y = super()._validate_input(X, y, incremental, reset)
         except ValueError:
             if incremental and not hasattr(self, "coefs_"):
-                vars(self).pop("classes_", None)  # a first call that is refused leaves nothing
+                self.__dict__.pop("classes_", None)  # a first call that is refused leaves nothing
             raise
         return (X.astype(np.float32, copy=False) if self.precision == "float32" else X), y
+
+    def _initialize(self, y: Any, layer_units: list[int], dtype: Any) -> None:
+        weights = sum(below * above for below, above in pairwise(layer_units))
+        size = weights * np.dtype(dtype).itemsize * IN_TRAINING
+        if size > _memory():
+            raise ValueError(
+                f"layers of {layer_units} units have {weights:,} weights, which take "
+                f"{size / 2**30:,.0f} GiB in training, and this machine has "
+                f"{_memory() / 2**30:,.0f}; give smaller hidden_layer_sizes or fewer classes."
+            )
+        super()._initialize(y, layer_units, dtype)
 
     def _fit_stochastic(
         self, X: Any, y: np.ndarray, sample_weight: np.ndarray | None, *rest: Any
@@ -162,6 +178,24 @@ class _Compiled(BaseMultilayerPerceptron):  # type: ignore[misc]
                 self._kind(), sizes, packed_coef_inter, X, np.float64(self.alpha)
             )
             return float(cost), np.array(gradient)
+
+
+def _memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _check_classes(y: Any) -> None:
+    """Refuse labels whose table, a column of 8 bytes a class, no memory would hold."""
+    n = len(y) if np.ndim(y) == 1 else 0
+    if 8 * n * n <= _memory():  # however many classes there are
+        return
+    k = len(set(np.asarray(y).tolist()))
+    if 8 * n * k > _memory():
+        raise ValueError(
+            f"y holds {k:,} different labels, whose table for {n:,} samples takes "
+            f"{8 * n * k / 2**30:,.0f} GiB, and this machine has {_memory() / 2**30:,.0f}; are "
+            "they quantities, for MLPRegressor?"
+        )
 
 
 class MLPClassifier(_Compiled, neural_network.MLPClassifier):  # type: ignore[misc]

@@ -363,6 +363,24 @@ def test_a_folder_of_pictures_from_files_to_predictions(run: Run) -> None:
     assert sorted(chain(*kept["indices"].values())) == list(range(40))
 
 
+def test_pictures_that_are_not_kept_train_the_same_network(run: Run) -> None:
+    photos()
+    options = ("--epochs", "3", "--quiet", "--json")
+    kept = run("train", "photos", *options, "--out", "kept")
+    streamed = run("train", "photos", *options, "--stream", "--out", "streamed", pictures=True)
+    assert streamed.code == 0
+    assert Path("streamed/worst_mistakes.png").exists()
+    assert streamed.json["test"] == kept.json["test"]
+    one, other = (
+        Path(name, "history.jsonl").read_text().splitlines() for name in ("kept", "streamed")
+    )
+    for line, same in zip(one, other, strict=True):
+        assert {**json.loads(line), "seconds": 0} == {**json.loads(same), "seconds": 0}
+    part = ("photos", "--split", "test", "--json")
+    assert run("evaluate", "streamed", *part).json == run("evaluate", "kept", *part).json
+    assert run("train", "photos", *options, "--stream", "--committee", "2", "--out", "c").code == 0
+
+
 def test_options_of_pictures(run: Run) -> None:
     photos()
     Path("photos/dark/broken.png").write_bytes(b"no picture")

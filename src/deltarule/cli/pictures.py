@@ -10,6 +10,7 @@ from deltarule import plots
 from deltarule.cli.report import in_their_unit
 from deltarule.committee import Committee
 from deltarule.data import Columns, Dataset
+from deltarule.data.unread import Unread
 from deltarule.learning import Evaluation
 from deltarule.network import Model
 from deltarule.network.layers.contract import is_weight
@@ -50,11 +51,18 @@ def draw(
         return _saved(drawn, folder)  # a row of a table is nothing to look at
     drawn |= {
         "worst_mistakes.png": plots.mistakes(
-            test.x.reshape(len(test), *_image_shape(test.shape)),
+            _images(test),
             result.labels, result.predictions, result.probabilities, result.classes,
         ),
     }  # fmt: skip
     return _saved(drawn, folder)
+
+
+def _images(data: Dataset) -> Any:
+    """Return inputs as images; what is still in its files stays there."""
+    if isinstance(data.x, Unread):
+        return data.x
+    return data.x.reshape(len(data), *_image_shape(data.shape))
 
 
 def _saved(drawn: dict[str, Any], folder: Path) -> list[Path]:

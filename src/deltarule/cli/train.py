@@ -63,6 +63,10 @@ def train(
     skip_bad: Annotated[
         bool, _option("--skip-bad-images", "Leave pictures out that cannot be read.", _DATA)
     ] = False,
+    stream: Annotated[
+        bool,
+        _option("--stream", "Keep no decoded pictures, decode them as they are needed.", _DATA),
+    ] = False,
     dry_run: Annotated[
         bool, _option("--dry-run", "Say what was understood, and train nothing.", _DATA)
     ] = False,

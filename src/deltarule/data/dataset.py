@@ -6,26 +6,24 @@ A ``Dataset`` keeps its inputs as they came (bytes stay bytes); the network mult
 
 import hashlib
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from deltarule.data.unread import Array, Indices, Unread, in_parts, unread
 from deltarule.errors import DataError
 
-Array = npt.NDArray[Any]
-Indices = slice | Sequence[int] | npt.NDArray[Any]
-
 MAX_CLASSES = 100_000  # a larger label is an identifier that was taken for a class
+CHECKED = 16 << 20  # bytes at once
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """Inputs ``x`` and answers ``y`` of n examples; a network sees ``x * scale``.
 
-    ``x``: [n, ...], numbers of any type, at least one axis after the first, all finite.
+    ``x``: [n, ...], numbers of any type, at least one axis after the first, all finite; an array,
+    or inputs that are read as they are asked for (``Unread``), which are used as an array is.
     ``y``: [n] integers 0..k-1, the class of each example, or [n, k] finite floats (regression).
     ``classes``: the k names; when they are left out, classes are called "0" to str(max(y)).
     ``scale``: a factor, 1/255 for bytes that shall become numbers in [0, 1].
@@ -94,7 +92,11 @@ class Dataset:
                 )
             if not indices.size:
                 indices = indices.astype(np.intp)  # NumPy makes an empty list a list of floats
-        return replace(self, x=self.x[indices], y=self.y[indices])
+        # A slice of a mapped file is mapped; chosen rows would all be read.
+        stays = isinstance(indices, slice) and not isinstance(self.x, Unread)
+        source = None if stays else unread(self.x)
+        x: Any = self.x[indices] if source is None else source.at(indices)
+        return replace(self, x=x, y=self.y[indices])
 
     def take(self, n: int) -> "Dataset":
         """Return the first ``n`` examples.
@@ -119,7 +121,8 @@ class Dataset:
         digest = hashlib.sha256(repr((self.classes, self.scale)).encode())
         for array in (self.x, self.y):
             digest.update(repr((array.dtype.str, array.shape)).encode())
-            digest.update(np.ascontiguousarray(array).data)
+            for part in in_parts(array):
+                digest.update(np.ascontiguousarray(part).data)
         return digest.hexdigest()[:16]
 
 
@@ -180,11 +183,17 @@ def _array(argument: str, value: Any) -> Array:
 def _first_not_finite(array: Array) -> int | None:
     if array.dtype.kind != "f":
         return None
-    finite = np.isfinite(array)
-    return None if finite.all() else int(np.argwhere(~finite)[0, 0])
+    some = max(1, CHECKED // max(array[:1].nbytes, 1))  # of a mapped file: not all at once
+    for first in range(0, len(array), some):
+        finite = np.isfinite(array[first : first + some])
+        if not finite.all():
+            return first + int(np.argwhere(~finite)[0, 0])
+    return None
 
 
-def _checked_inputs(value: Any) -> Array:
+def _checked_inputs(value: Any) -> Any:
+    if isinstance(value, Unread):
+        return value
     x = _array("x", value)
     if x.dtype.kind not in "buif":
         raise DataError(f"x must hold real numbers, got {x.dtype}; convert it first.")

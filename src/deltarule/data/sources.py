@@ -54,12 +54,13 @@ class Reading:
     colour: bool | None = None
     fit: str | None = None
     skip_bad: bool = False
+    stream: bool = False
 
 
 OF_TABLES = (
     "target", "task", "category", "drop", "missing", "delimiter", "encoding", "decimal",
 )  # fmt: skip
-OF_PICTURES = ("size", "colour", "fit", "skip_bad")
+OF_PICTURES = ("size", "colour", "fit", "skip_bad", "stream")
 ASKED = tuple(each.name for each in fields(Reading))
 
 
@@ -238,6 +239,7 @@ def _pictures(names: Any, validation: float | None, reading: Reading) -> Source:
         colour=reading.colour,
         fit=reading.fit,  # type: ignore[arg-type]  # checked there
         skip_bad=reading.skip_bad,
+        stream=reading.stream,
         validation=validation,
     )
     record = {

@@ -54,6 +54,8 @@ def viewed(dataset: Dataset, name: str) -> Dataset:
     >>> viewed(data, "pad-6").shape
     (6, 6)
     """
+    if name == NAMES[0]:
+        return dataset  # which may be larger than memory
     return replace(dataset, x=view(name)(dataset.x))
 
 

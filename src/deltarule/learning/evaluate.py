@@ -1,6 +1,7 @@
 """Measuring a model: errors counted as integers over every example, never as means of means."""
 
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from typing import NamedTuple, Protocol
 
@@ -9,9 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from deltarule.data import Dataset
+from deltarule.data.unread import in_parts
 from deltarule.learning.costs import cost_function, targets
 from deltarule.network.activations import activation
 from deltarule.network.model import Model
+
+# logits, the activation they belong to, outputs, predictions, those of each member
+Said = tuple[np.ndarray, str, np.ndarray, np.ndarray, np.ndarray | None]
 
 BINS = 15  # of confidence, as in Guo et al.
 
@@ -27,9 +32,7 @@ class Panel(Protocol):
     def output(self) -> str:
         """The name of the activation that every member ends in."""
 
-    def ask(
-        self, x: np.ndarray
-    ) -> tuple[np.ndarray, str, np.ndarray, np.ndarray, np.ndarray | None]:
+    def ask(self, x: np.ndarray) -> Said:
         """Return the five parts of ``committee.Opinions`` about inputs x [n, ...]."""
 
 
@@ -184,8 +187,8 @@ def evaluate(model: Model | Panel, data: Dataset, cost: str = "cross_entropy") -
         raise ValueError(
             f"data has the classes {data.classes}, but the model knows {model.classes}."
         )
-    said = _asked(model, data.x) if isinstance(model, Model) else model.ask(data.x)
-    logits, output, outputs, predictions, members = said
+    ask = partial(_asked, model) if isinstance(model, Model) else model.ask
+    logits, output, outputs, predictions, members = _joined([ask(x) for x in in_parts(data.x)])
     learned = model.network.output if isinstance(model, Model) else model.output
     with jax.enable_x64(True):
         z = jnp.asarray(logits, jnp.float64)
@@ -194,7 +197,17 @@ def evaluate(model: Model | Panel, data: Dataset, cost: str = "cross_entropy") -
     return Evaluation(len(data), mean, model.classes, data.y, predictions, outputs, members)
 
 
-def _asked(model: Model, x: np.ndarray) -> tuple[np.ndarray, str, np.ndarray, np.ndarray, None]:
+def _joined(said: list[Said]) -> Said:
+    """Return what was said of all examples, from what was said of one part after the other."""
+    if len(said) == 1:
+        return said[0]
+    logits, output, outputs, predictions, members = zip(*said, strict=True)
+    joined = [np.concatenate(each) for each in (logits, outputs, predictions)]
+    votes = None if members[0] is None else np.concatenate(members, axis=1)
+    return joined[0], output[0], joined[1], joined[2], votes
+
+
+def _asked(model: Model, x: np.ndarray) -> Said:
     """Return of one model what ``Panel.ask`` returns of several."""
     logits, output = model.logits(x), model.network.output
     with jax.enable_x64(True):

@@ -11,10 +11,16 @@ from deltarule.seeds import generator
 
 def to_device(data: Dataset, weight: np.ndarray | None, precision: str) -> Examples:
     """Return ``data`` on the device: bytes stay bytes, scaled only inside the compiled step."""
-    x = narrowed("x", data.x, precision)
-    y = data.y.astype(np.int32) if data.classes else narrowed("y", data.y, precision)
+    x = narrowed("x", np.asarray(data.x), precision)
+    y = answers_of(data, precision)
     weights = None if weight is None else jnp.asarray(weight)
     return Examples(jnp.asarray(x), jnp.asarray(y), weights, data.scale)
+
+
+def answers_of(data: Dataset, precision: str, part: np.ndarray | None = None) -> np.ndarray:
+    """Return the answers of ``data``, all or a ``part``, as a run of ``precision`` takes them."""
+    y = data.y if part is None else data.y[part]
+    return y.astype(np.int32) if data.classes else narrowed("y", y, precision)
 
 
 def cut(data: Dataset, share: float, seed: int) -> tuple[Dataset, Dataset]:

@@ -18,13 +18,15 @@ import numpy as np
 from deltarule.data import Dataset
 from deltarule.errors import DivergedError
 from deltarule.learning.callbacks import Callback, EarlyStopping
-from deltarule.learning.examples import cut, example_weights, to_device
-from deltarule.learning.measure import each_cost
+from deltarule.learning.examples import cut, example_weights
+from deltarule.learning.measure import chunk
 from deltarule.learning.orders import alternating, emphasized
+from deltarule.learning.pages import Feed, Pages, each_cost_of, few, provided, total_of
 from deltarule.learning.plan import make_plan
 from deltarule.learning.program import Examples, Hyper, Learner, Program, Report
 from deltarule.learning.recipe import AUTO, Recipe
 from deltarule.learning.schedules import learning_rates
+from deltarule.learning.second_order.diagonal_lm import EXAMPLES
 from deltarule.learning.second_order.largest_eigenvalue import PATTERNS, largest_eigenvalue
 from deltarule.learning.setup import (
     batch_size,
@@ -136,9 +138,12 @@ class Run:
         self._weights = example_weights(train, recipe.class_weight, sample_weight)
         self.batch_size = batch_size(recipe, len(train))
         self.callbacks = [*early_stopping(recipe, train, self.validation), *callbacks]
+        least = EXAMPLES if recipe.method.diagonal else 0  # what is measured before an epoch
+        examples = provided(train, self._weights, recipe.dtype, self.batch_size, least)
+        self._feed = Feed(examples, self.batch_size)
         self.plan = make_plan(
             network, train.shape, len(train), self.batch_size, precision=recipe.precision,
-            every_epoch=recipe.order == "emphasize"
+            every_epoch=recipe.order == "emphasize" or self._feed.paged
             or any(callback.every_epoch for callback in self.callbacks),
             twice_differentiable=recipe.method.curvature,
         )  # fmt: skip
@@ -163,9 +168,13 @@ class Run:
         """End the run after the call under way."""
         self.stopped = self.stopped or reason
 
+    def close(self) -> None:
+        """End all that reads ahead."""
+        self._feed.close()
+
     def go(self) -> None:
         """Run until the last epoch or a reason to stop."""
-        with _ctrl_c_stops(self):
+        with _ctrl_c_stops(self), contextlib.closing(self):
             self._tell("started")
             for callback in self.callbacks:
                 if isinstance(callback, EarlyStopping):
@@ -184,6 +193,7 @@ class Run:
         epochs, last = 1, min(first + steps, plan.steps)
         if first == 0 and plan.epochs_per_call > 1:
             epochs, last = min(plan.epochs_per_call, self.recipe.epochs - state.epoch), plan.steps
+        last = self._feed.last(first, last)
         before = time.monotonic()
         report = self._advance(epochs, first, last)
         self.seconds += time.monotonic() - before
@@ -200,32 +210,45 @@ class Run:
         start = self.state.copy()
         self._advance(1, 0, 1)
         self.state = start
+        self._feed.close()  # the order of the epoch may belong to the state
 
     def _advance(self, epochs: int, first: int, last: int) -> Report:
         """Let the compiled program run."""
+        epoch, validation = self.state.epoch, self._validation
+        train, orders = self._feed.given(epoch, first, lambda: self._orders(epoch, epochs))
         after: tuple[Learner, Report] = advance(
-            self.program, self.state.learner, self._train, self._validation,
-            *self._rows(self.state.epoch, epochs), self._hyper, self._chance,
-            self.state.epoch, epochs, first, last,
+            self.program, self.state.learner, train,
+            None if isinstance(validation, Pages) else validation,
+            orders, self._rates(epoch, epochs), self._hyper, self._chance,
+            epoch, epochs, first, last,
         )  # fmt: skip
         jax.block_until_ready(after)  # type: ignore[no-untyped-call]
         self.state.learner, report = after
+        if isinstance(validation, Pages) and last == self.plan.steps:
+            sums = total_of(self.program, self.state.learner, validation)
+            report = report._replace(
+                validation_cost=sums[0][None], validation_correct=sums[1][None]
+            )
         return report
 
-    def _rows(self, epoch: int, epochs: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return orders [rows, n] and learning rates [rows, steps] of the next epochs."""
-        recipe, plan, n = self.recipe, self.plan, len(self.train)
-        orders = np.zeros((plan.epochs_per_call, n), np.int32)
+    def _orders(self, epoch: int, epochs: int) -> np.ndarray:
+        """Return the orders of the next epochs [rows, n]."""
+        orders = np.zeros((self.plan.epochs_per_call, len(self.train)), np.int32)
+        for row in range(epochs):
+            orders[row] = self._order(epoch + row)
+        return orders
+
+    def _rates(self, epoch: int, epochs: int) -> np.ndarray:
+        """Return the learning rates of the next epochs [rows, steps]."""
+        recipe, plan = self.recipe, self.plan
         rates = np.zeros((plan.epochs_per_call, plan.steps))
         for row in range(epochs):
-            e = epoch + row
-            orders[row] = self._order(e)
             rates[row] = learning_rates(
-                recipe.schedule, self.rate, e, recipe.epochs, plan.steps,
+                recipe.schedule, self.rate, epoch + row, recipe.epochs, plan.steps,
                 recipe.decay, recipe.decay_every,
             )  # fmt: skip
         self._last_rates = rates[:, -1]
-        return orders, rates.astype(recipe.dtype)
+        return rates.astype(recipe.dtype)
 
     def _order(self, epoch: int) -> np.ndarray:
         """Return the examples of an epoch in turn [n]."""
@@ -237,8 +260,8 @@ class Run:
         if self.recipe.order == "shuffle":
             return rng.permutation(len(self.train))
         if state.position == 0:
-            costs = each_cost(self.program, *state.learner[:2], self._train)
-            state.order = emphasized(rng, np.asarray(costs)).astype(np.int32)
+            costs = each_cost_of(self.program, *state.learner[:2], self._feed.examples)
+            state.order = emphasized(rng, costs).astype(np.int32)
         assert state.order is not None
         return state.order
 
@@ -295,11 +318,12 @@ class Run:
             getattr(callback, event)(self)
 
     def _begin(self, params: HostParams | None) -> None:
-        """Put data, rates and the first parameters on the device."""
+        """Put validation data, rates and the first parameters on the device."""
         recipe, data = self.recipe, self.train
-        self._train = to_device(data, self._weights, recipe.dtype)
-        self._validation = self.validation and to_device(self.validation, None, recipe.dtype)
         self.program = program_of(self.network, data, recipe, self.plan, self.batch_size)
+        self._validation = self.validation and provided(
+            self.validation, None, recipe.dtype, chunk(self.program, self.validation.x.shape)
+        )
         self._hyper = hyper_of(recipe)
         self._chance = generator(recipe.seed, "dropout").integers(2**32, dtype=np.uint32)
         drawn = first_parameters(self.network, data, recipe, params)
@@ -309,9 +333,9 @@ class Run:
         self.rate = self._measured_rate() if recipe.learning_rate == AUTO else recipe.rate
 
     @property
-    def setting(self) -> tuple[Program, Learner, Examples, Hyper, np.uint32]:
+    def setting(self) -> tuple[Program, Learner, Examples | Pages, Hyper, np.uint32]:
         """What a compiled program is given, besides an order of the examples and rates."""
-        return self.program, self.state.learner, self._train, self._hyper, self._chance
+        return self.program, self.state.learner, self._feed.examples, self._hyper, self._chance
 
     def _measured_rate(self) -> float:
         """Return 1/lambda_max (``rates.py``); the same when the run is resumed."""
@@ -319,6 +343,7 @@ class Run:
         at_once = self.batch_size if self.network.mixes_examples else 1
         first = generator(recipe.seed, "shuffle", 0).permutation(len(self.train))
         order = np.resize(first.astype(np.int32), (PATTERNS, at_once))  # few examples: in rounds
+        train, order = few(train, order)
         curvature = float(largest_eigenvalue(program, learner, train, order, hyper, chance))
         if not (math.isfinite(curvature) and curvature > 0):
             raise ValueError(

@@ -1,5 +1,6 @@
 """Costs and gradients of a network on examples. Read ``program.py`` first."""
 
+import math
 from functools import partial
 
 import jax
@@ -19,6 +20,7 @@ Measured = tuple[jax.Array, jax.Array, Params]  # the same, and the state after
 
 JACOBIANS = 64  # examples whose derivatives are held at once
 VALIDATION_CHUNK = 1000  # examples a step when costs are only measured
+CHUNK_NUMBERS = 1 << 22  # of their inputs, at most
 
 
 def gradients_of(
@@ -92,8 +94,7 @@ def _weighed(program: Program, z: jax.Array, y: jax.Array, batch: Examples) -> j
 @partial(jax.jit, static_argnums=0)
 def each_cost(program: Program, params: Params, state: Params, examples: Examples) -> jax.Array:
     """Return the cost of each of ``examples`` [n], as at prediction, times its weight."""
-    n = len(examples.x)
-    length = min(n, program.at_once or VALIDATION_CHUNK)
+    n, length = len(examples.x), chunk(program, examples.x.shape)
 
     def some(index: jax.Array) -> jax.Array:
         batch = examples.take(index)
@@ -128,21 +129,27 @@ def answers(
 
 def total(program: Program, learner: Learner, examples: Examples) -> Sums:
     """Return the sum of the costs and the number of right answers over all ``examples``."""
-    n = len(examples.x)
-    length = min(n, program.at_once or VALIDATION_CHUNK)
-    params, state = learner.answer
-    whole, rest = divmod(n, length)
+    return added(program, learner.answer, examples, zero_sums(program))
+
+
+def added(program: Program, answer: tuple[Params, Params], examples: Examples, sums: Sums) -> Sums:
+    """Return ``sums`` with those of ``examples`` added, chunk by chunk."""
+    length = chunk(program, examples.x.shape)
+    whole, rest = divmod(len(examples.x), length)
 
     def add(first: jax.Array | int, length: int, sums: Sums) -> Sums:
         index = first + jnp.arange(length)
-        chunk = examples.take(index)
-        cost, correct, _ = measure(program, params, state, chunk, 0.0)
+        cost, correct, _ = measure(program, *answer, examples.take(index), 0.0)
         return sums[0] + cost, sums[1] + correct
 
-    sums = jax.lax.fori_loop(
-        0, whole, lambda i, sums: add(i * length, length, sums), zero_sums(program)
-    )
+    sums = jax.lax.fori_loop(0, whole, lambda i, sums: add(i * length, length, sums), sums)
     return add(whole * length, rest, sums) if rest else sums
+
+
+def chunk(program: Program, shape: tuple[int, ...]) -> int:
+    """Return how many of inputs of ``shape`` [n, ...] to measure at once."""
+    most = max(1, CHUNK_NUMBERS // math.prod(shape[1:]))
+    return min(shape[0], program.at_once or VALIDATION_CHUNK, most)
 
 
 def zero_sums(program: Program) -> Sums:

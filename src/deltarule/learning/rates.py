@@ -15,6 +15,7 @@ import numpy as np
 
 from deltarule.data import Dataset
 from deltarule.learning.fit import Run
+from deltarule.learning.pages import few
 from deltarule.learning.program import Examples, Hyper, Learner, Program
 from deltarule.learning.recipe import AUTO, Recipe
 from deltarule.learning.step import measured, step
@@ -84,8 +85,8 @@ def range_test(
     Raises ``ValueError`` for rates that do not grow, fewer than 20 steps, and an optimizer that
     sees all examples at every step or finds its rate itself.
 
-    >>> from deltarule.data import load_digits
-    >>> found = range_test(Network([64, 10], output="softmax"), load_digits().train)
+    >>> from deltarule.data import load
+    >>> found = range_test(Network([64, 10], output="softmax"), load("digits").train)
     >>> 0.01 < found.suggestion < 1
     True
     """
@@ -106,8 +107,11 @@ def range_test(
     run = _run(network, train, recipe)
     with jax.enable_x64(recipe.precision == "float64"):
         order = _order(len(train), steps * run.batch_size, recipe.seed)
-        program, *rest = run.setting
-        costs = _climb(program, *rest, order.reshape(steps, -1), jnp.asarray(rates, recipe.dtype))
+        program, learner, examples, hyper, seed = run.setting
+        examples, order = few(examples, order.reshape(steps, -1))
+        costs = _climb(
+            program, learner, examples, hyper, seed, order, jnp.asarray(rates, recipe.dtype)
+        )
     return _judged(rates, np.asarray(costs, float))
 
 

@@ -1,18 +1,23 @@
 """What a run is made of, worked out and checked before its first step. Read ``fit.py`` first."""
 
 import warnings
+from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from deltarule.data import Dataset
+from deltarule.data.unread import unread
+from deltarule.learning import pages
 from deltarule.learning.callbacks import Callback, EarlyStopping
 from deltarule.learning.optimizers import Rates
 from deltarule.learning.plan import Plan
 from deltarule.learning.program import Hyper, Program
 from deltarule.learning.recipe import Recipe
 from deltarule.learning.second_order.second_derivatives import check_layers
+from deltarule.network.layers.contract import Shape
 from deltarule.network.layers.dense import Dropout
 from deltarule.network.layers.inputs import front, measured
 from deltarule.network.model import narrowed
@@ -69,6 +74,12 @@ def _check_method(network: Network, train: Dataset, recipe: Recipe) -> None:
         )
     if recipe.method.diagonal:
         check_layers(network, train.shape)
+    if recipe.method.all_data and unread(train.x) is not None and train.x.nbytes > pages.PAGE:
+        raise ValueError(
+            f"optimizer {recipe.optimizer} works on all {len(train):,} examples at every step, and "
+            f"they stay on the disk, {train.x.nbytes / 1e6:,.0f} MB; choose an optimizer that "
+            "works on batches, such as adam, or give it what memory holds, as train.take(1000)."
+        )
     if recipe.method.all_data and any(
         isinstance(layer, Dropout) and layer.rate for layer in network.every_layer()
     ):
@@ -142,6 +153,22 @@ def hyper_of(recipe: Recipe) -> Hyper:
     return Hyper(rates, recipe.l1, recipe.l2, recipe.label_smoothing, recipe.average)
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """Raw inputs as the network takes them, in memory or not."""
+
+    x: Any
+    shape: Shape
+    dtype: str
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        x = narrowed("x", self.x[rows], self.dtype)
+        return x.reshape(-1, *self.shape)
+
+
 def first_parameters(
     network: Network, train: Dataset, recipe: Recipe, params: HostParams | None
 ) -> tuple[Params, Params]:
@@ -151,8 +178,7 @@ def first_parameters(
     """
     drawn, state = network.init(generator(recipe.seed, "weights"), train.shape)
     if leading := front(network.layers):
-        seen = train.x.reshape(len(train), *(network.shape or train.shape))
-        seen = narrowed("x", seen, recipe.dtype)
+        seen: Any = _Seen(train.x, network.shape or train.shape, recipe.dtype)
         state = measured(leading, seen, train.scale) + state[len(leading) :]
     if params is None:
         params = drawn

@@ -122,7 +122,7 @@ def _number_cells(ax: Axes, counts: NDArray[Any], depth: NDArray[Any]) -> None:
 
 
 def mistakes(
-    images: ArrayLike,
+    images: Any,
     labels: ArrayLike,
     predictions: ArrayLike,
     probabilities: ArrayLike,
@@ -142,10 +142,12 @@ def mistakes(
     >>> ax.texts[0].get_text()
     'cat → dog (0.80)'
     """
-    images, labels, predictions = np.asarray(images), np.asarray(labels), np.asarray(predictions)
+    if not hasattr(images, "shape"):
+        images = np.asarray(images)  # else only those that are drawn are asked for
+    labels, predictions = np.asarray(labels), np.asarray(predictions)
     probabilities, n = np.asarray(probabilities), labels.size
     shapes = (images.shape, labels.shape, predictions.shape, probabilities.shape)
-    fit = shapes[1:] == ((n,), (n,), (n, len(classes))) and images.ndim > 2
+    fit = shapes[1:] == ((n,), (n,), (n, len(classes))) and len(images.shape) > 2
     if not fit or images.shape[3:] not in ((), (1,), (3,)) or most < 1:
         raise ValueError(
             "images, labels, predictions and probabilities must be [n, h, w] or [n, h, w, 1 or 3], "
@@ -161,7 +163,7 @@ def mistakes(
     gap = "\n" if max(map(len, names)) > 3 else " "
     told = zip(labels[worst], predictions[worst], sureness[worst], strict=True)
     captions = [f"{names[true]}{gap}→ {names[said]} ({p:.2f})" for true, said, p in told]
-    shown = images[worst].astype(np.float64)
+    shown = np.asarray(images[worst], np.float64)
     shown = (shown - shown.min()) / (np.ptp(shown) or 1)
     ax = tiles(ax, shown, {"cmap": "gray", "vmin": 0, "vmax": 1}, None, captions)
     kept = f", the worst {len(worst)}" if len(worst) < len(wrong) else ""

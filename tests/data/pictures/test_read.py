@@ -395,7 +395,7 @@ def test_by_default_much_goes_to_the_users_cache(photos, tmp_path, monkeypatch):
 def test_no_room_on_the_disk_is_said_before(photos, tmp_path, monkeypatch):
     full = lambda path: type("Usage", (), {"free": 100})()  # noqa: E731
     monkeypatch.setattr(reading.shutil, "disk_usage", full)
-    with pytest.raises(DataError, match="or stream them"):
+    with pytest.raises(DataError, match="or stream=True"):
         read_images(photos, cache=tmp_path / "cache")
 
 

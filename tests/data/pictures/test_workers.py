@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deltarule.data.pictures import read_images, survey_images
+from deltarule.data.pictures import read as reading
+from deltarule.data.pictures import read_images
+from deltarule.data.pictures.unread import UnreadPictures
 from deltarule.data.pictures.workers import AHEAD, in_order, workers_for
 from deltarule.errors import DataError
 
@@ -49,13 +51,12 @@ def test_a_script_without_a_guard_gets_the_same_from_two_workers(photos, tmp_pat
     script = tmp_path / "script.py"  # spawn would run it again, workers and all
     script.write_text(
         "import sys\n"
-        "from deltarule.data.pictures import read_images, survey_images\n"
+        "from deltarule.data.pictures import read_images\n"
         "print('started')\n"
         "made = read_images(sys.argv[1], workers=2)\n"
         "print(made.splits.train.fingerprint(), made.splits.test.fingerprint())\n"
-        "found = survey_images(sys.argv[1])\n"
-        "x = [x.tobytes() for x, y in found.stream(batch_size=3, workers=2)]\n"
-        "print(x == [x.tobytes() for x, y in found.stream(batch_size=3)])\n"
+        "streamed = read_images(sys.argv[1], stream=True, workers=2)\n"
+        "print(streamed.splits.train.fingerprint() == made.splits.train.fingerprint())\n"
     )
     done = run(script, photos)
     one = read_images(photos, workers=1).splits
@@ -157,73 +158,45 @@ def test_no_process_and_no_half_cache_is_left(photos, tmp_path, number):
 # ---- streams
 
 
-def epoch_of(found, **options):
-    return [(x.copy(), y.copy()) for x, y in found.stream(batch_size=6, **options)]
+@pytest.mark.parametrize("workers", [1, 2])
+def test_pictures_that_stay_in_their_files_are_those_in_memory(photos, workers):
+    kept = read_images(photos).splits
+    streamed = read_images(photos, stream=True, workers=workers).splits
+    for part in ("train", "validation", "test"):
+        one, other = getattr(kept, part), getattr(streamed, part)
+        assert isinstance(other.x, UnreadPictures)
+        assert one.fingerprint() == other.fingerprint()
+    order = np.random.default_rng(0).permutation(len(kept.train))
+    np.testing.assert_array_equal(streamed.train[order].x[:], kept.train.x[order])
+    some = [order[:3], order[3:3], order[3:10]]
+    for part, x in zip(some, streamed.train.x.read(some), strict=True):
+        np.testing.assert_array_equal(x, kept.train.x[part])
 
 
-def test_a_stream_has_every_picture_once_an_epoch_in_a_seeded_order(photos):
-    found = survey_images(photos)
-    n = len(found.parts["train"])
-    one, two = epoch_of(found, epochs=1), epoch_of(found, epochs=2)
-    assert [len(x) for x, _ in one] == [6] * (n // 6) + ([n % 6] if n % 6 else [])
-    seen = np.concatenate([x[:, 0, 0, 0] for x, _ in two])
-    labels = np.concatenate([y for _, y in two])
-    assert labels.tolist() == (seen >= 100).astype(int).tolist()
-    assert sorted(seen[:n]) == sorted(seen[n:])
-    assert len(set(seen[:n])) == n
-    assert seen[:n].tolist() != seen[n:].tolist()
-    later = epoch_of(found, first_epoch=1)
-    assert np.concatenate([x[:, 0, 0, 0] for x, _ in later]).tolist() == seen[n:].tolist()
-    other = epoch_of(found, seed=1)
-    assert np.concatenate([x[:, 0, 0, 0] for x, _ in other]).tolist() != seen[:n].tolist()
-    made = read_images(photos)
-    plain = np.concatenate([x for x, _ in epoch_of(found, shuffle=False)])
-    np.testing.assert_array_equal(plain, made.splits.train.x)
-
-
-def test_a_bad_file_ends_a_stream_or_is_left_out(photos):
-    found = survey_images(photos)
-    victim = found.listing.files[found.parts["train"][0]].name
+def test_a_file_that_changes_after_it_was_listed_ends_the_stream(photos):
+    made = read_images(photos, stream=True)
+    victim = made.files[made.indices["train"][0]].name
     (photos / victim).write_bytes((photos / victim).read_bytes()[:-20])
     with pytest.raises(DataError, match=f"{victim} was changed"):
-        epoch_of(found)
-    count = sum(len(x) for x, _ in epoch_of(found, skip_bad=True))
-    assert count == len(found.parts["train"]) - 1
+        made.splits.train.x[:]
+    assert made.splits.train.x[1:3].shape == (2, 4, 4, 1)
 
 
-BOUNDED = """
-import resource, sys
-from deltarule.data.pictures import survey_images
-
-workers = int(sys.argv[2])
-found = survey_images(sys.argv[1], size=256, colour=True, test=2, validation=0)
-decoded = 256 * 256 * 3 * len(found.parts["train"])
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-next(found.stream(batch_size=4))  # libraries are loaded
-if workers == 1:  # an imposed limit, on top of what is there now
-    with open("/proc/self/statm") as statm:
-        now = int(statm.read().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (now + decoded // 10, now + decoded // 10))
-before, count = peak(), 0
-for x, y in found.stream(batch_size=4, workers=workers):
-    count += x.nbytes
-assert count == decoded, (count, decoded)
-print((peak() - before) / decoded)
-"""
+def test_a_bad_file_is_known_before_anything_is_trained(photos):
+    (photos / "cat" / "3.png").write_bytes((photos / "cat" / "3.png").read_bytes()[:-20])
+    with pytest.raises(DataError, match=r"cat/3.png is damaged"):
+        read_images(photos, stream=True)
+    made = read_images(photos, stream=True, skip_bad=True)
+    assert list(made.skipped) == ["cat/3.png"]
+    assert sum(len(part.x[:]) for part in vars(made.splits).values()) == 39
 
 
-@pytest.mark.skipif(not Path("/proc").exists(), reason="reads the memory from /proc")
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_folder_ten_times_the_memory_streams(tmp_path, workers):
-    noise = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
-    Image.fromarray(noise.repeat(16, 0).repeat(16, 1)).save(tmp_path / "one.png")
-    data = (tmp_path / "one.png").read_bytes()
-    for name in ("cat", "dog"):
-        (tmp_path / "photos" / name).mkdir(parents=True)
-        for i in range(250):
-            (tmp_path / "photos" / name / f"{i}.png").write_bytes(data)
-    script = tmp_path / "script.py"
-    script.write_text(BOUNDED)
-    done = run(script, tmp_path / "photos", workers)
-    assert done.returncode == 0, done.stderr
-    assert float(done.stdout) < 0.1
+def test_a_stream_is_chosen_where_the_disk_has_no_room(photos, monkeypatch):
+    usage = reading.shutil.disk_usage("/")._replace(free=0)
+    monkeypatch.setattr(reading.shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(reading, "KEPT_IN_MEMORY", 0)
+    made = read_images(photos)
+    assert isinstance(made.splits.train.x, UnreadPictures)
+    assert "anew each time" in made.report[-1]
+    with pytest.raises(DataError, match="leave one of them out"):
+        read_images(photos, stream=True, cache=False)

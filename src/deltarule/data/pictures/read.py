@@ -1,4 +1,8 @@
-"""``read_images``: a folder of pictures becomes the three parts a network learns from."""
+"""``read_images``: a folder of pictures becomes the three parts a network learns from.
+
+Every picture is decoded once, so that a bad one is known before anything is trained. The pixels
+then lie in memory, in a mapped file, or nowhere: ``UnreadPictures`` decode them again.
+"""
 
 import hashlib
 import json
@@ -19,6 +23,7 @@ from deltarule.data.pictures.folder import Listing, PictureFile, list_folder
 from deltarule.data.pictures.rule import Bad, Pictures, decode, explain_bad, jobs_of
 from deltarule.data.pictures.store import Rows, Store
 from deltarule.data.pictures.survey import REMEDY, Indices, PictureFolder, survey_images
+from deltarule.data.pictures.unread import UnreadPictures
 from deltarule.data.pictures.workers import in_order, workers_for
 from deltarule.errors import DataError
 
@@ -63,7 +68,7 @@ class PictureSet:
 class _Outcome:
     """The rows of all parts, one after the other, and what they were made of."""
 
-    x: Pixels
+    x: Pixels | UnreadPictures
     pictures: Pictures
     parts: Mapping[str, Indices]
     sha256: tuple[str, ...]
@@ -80,6 +85,7 @@ def read_images(
     fit: Fit | None = None,
     skip_bad: bool = False,
     cache: bool | str | os.PathLike[str] | None = None,
+    stream: bool = False,
     limit_pixels: int = LIMIT_PIXELS,
     validation: float | None = None,
     test: float | None = None,
@@ -98,7 +104,9 @@ def read_images(
         fit: what happens to pictures of another size: "crop" (usual), "pad", "exact".
         skip_bad: go on without files that cannot be decoded.
         cache: a folder to keep the decoded pictures in, True for the user's cache, False for
-            memory; by default the user's cache if they take more than 16 MiB.
+            memory; by default the user's cache if they take more than 16 MiB and it has room.
+        stream: keep no pixels: the parts hold ``Unread`` pictures, decoded each time they are
+            needed. Also done by default where the user's cache has no room.
         limit_pixels: no picture with more is decoded.
         validation, test: number (int) or share (float) of pictures to draw for these parts, where
             the folder has none; by default a tenth and a fifth of all.
@@ -122,7 +130,13 @@ def read_images(
             validation=validation, test=test, workers=workers,
         )  # fmt: skip
 
-    outcome = _outcome(listing, survey, asked, cache, workers, skip_bad=skip_bad)
+    if stream and cache is not None:
+        raise DataError(f"cache {cache!r} has no meaning with stream, which keeps no pixels; "
+                        "leave one of them out.")  # fmt: skip
+    if stream:
+        outcome = _streamed(survey(), workers, skip_bad=skip_bad)
+    else:
+        outcome = _outcome(listing, survey, asked, cache, workers, skip_bad=skip_bad)
     return _picture_set(listing, outcome)
 
 
@@ -152,9 +166,11 @@ def _outcome(
     home = cache_folder("pictures") if home == cache_path("pictures") else home
     home.mkdir(parents=True, exist_ok=True)
     if (free := shutil.disk_usage(home).free) < ROOM * wanted:
+        if cache is None:
+            return _streamed(found, workers, skip_bad=skip_bad)
         raise DataError(
             f"the decoded pictures take {_megabytes(wanted)}, and {shown(home)} has "
-            f"{_megabytes(free)} free; choose a smaller size, another cache, or stream them."
+            f"{_megabytes(free)} free; choose a smaller size, another cache, or stream=True."
         )
     store = Store(home, name)
     with store.writing(form.shape) as (rows, keep):
@@ -163,10 +179,20 @@ def _outcome(
     return replace(made, x=store.mapped(), kept=f"in {shown(store.array)}")
 
 
+def _streamed(found: PictureFolder, workers: int | None, *, skip_bad: bool) -> _Outcome:
+    """Decode every file once, to know that it can be, and keep no pixels."""
+    made = _decoded(found, None, workers, skip_bad=skip_bad)
+    listing, limit = found.listing, found.limit_pixels
+    indices = np.concatenate([made.parts[part] for part in PARTS])
+    pixels = found.pixels // len(listing.files)
+    x = UnreadPictures(listing, indices, found.pictures.form, limit, pixels, workers)
+    return replace(made, x=x, kept="anew each time they are needed")
+
+
 def _decoded(
-    found: PictureFolder, rows: "Rows | _InMemory", workers: int | None, *, skip_bad: bool
+    found: PictureFolder, rows: "Rows | _InMemory | None", workers: int | None, *, skip_bad: bool
 ) -> _Outcome:
-    """Decode every file into ``rows``, part by part, leaving out those that are bad."""
+    """Decode every file into ``rows``, if any, part by part, leaving out those that are bad."""
     files, form = found.listing.files, found.pictures.form
     order = [int(i) for part in PARTS for i in found.parts[part] if files[i].name not in found.bad]
     paths, seen = [found.listing.path(files[i]) for i in order], [files[i].seen for i in order]
@@ -179,7 +205,8 @@ def _decoded(
             if reason:
                 bad[files[index].name] = reason
         good = np.array([not reason for reason in answer.reasons])
-        rows.add(answer.x if good.all() else answer.x[good])
+        if rows is not None:
+            rows.add(answer.x if good.all() else answer.x[good])
         done += len(answer.x)
     bad = dict(sorted(bad.items()))
     if bad and not skip_bad:
@@ -252,7 +279,7 @@ def _picture_set(listing: Listing, made: _Outcome) -> PictureSet:
     for part in PARTS:
         indices = made.parts[part]
         datasets[part] = Dataset(
-            x=made.x[start : start + len(indices)],  # a view: a mapped file stays on the disk
+            x=_without_reading(made.x, slice(start, start + len(indices))),
             y=labels[indices],
             classes=listing.classes,
             scale=1 / 255,
@@ -273,6 +300,11 @@ def _picture_set(listing: Listing, made: _Outcome) -> PictureSet:
         skipped=made.skipped,
         report=tuple(report),
     )
+
+
+def _without_reading(x: Pixels | UnreadPictures, rows: slice) -> Any:
+    """Return ``rows`` of ``x``: of a mapped file a view, which stays on the disk."""
+    return x.at(rows) if isinstance(x, UnreadPictures) else x[rows]
 
 
 def _check_classes(listing: Listing, learned: npt.NDArray[np.int32]) -> None:

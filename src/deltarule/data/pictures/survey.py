@@ -1,15 +1,10 @@
-"""What a folder of pictures holds, from names and headers alone; nothing is decoded.
-
-``survey_images`` is for looking before training, and for folders too large to be decoded at once:
-what it returns can be streamed.
-"""
+"""What a folder of pictures holds, from names and headers alone; nothing is decoded."""
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +15,6 @@ from deltarule.data.pictures.decode import (
     LIMIT_PIXELS,
     Fit,
     Header,
-    Pixels,
     check_limit,
     pillow,
     shown,
@@ -31,17 +25,14 @@ from deltarule.data.pictures.rule import (
     Bad,
     Pictures,
     choose_form,
-    decode,
     explain_bad,
     headers,
-    jobs_of,
 )
 from deltarule.data.pictures.workers import in_order, workers_for
 from deltarule.errors import DataError
 from deltarule.seeds import generator
 
 Indices = npt.NDArray[np.int64]
-Part = tuple[Pixels, npt.NDArray[np.int32]]
 
 TEST_SHARE, VALIDATION_SHARE = 0.2, 0.1  # of all pictures, where the folder has no such part
 SPLIT = 0  # chooses the pictures of each part; not the seed of a run, so the test is everyone's
@@ -69,58 +60,6 @@ class PictureFolder:
     report: tuple[str, ...]
     limit_pixels: int
     pixels: int
-
-    def stream(
-        self,
-        part: str = "train",
-        *,
-        batch_size: int = 32,
-        seed: int = 0,
-        epochs: int = 1,
-        first_epoch: int = 0,
-        shuffle: bool = True,
-        skip_bad: bool = False,
-        workers: int | None = None,
-    ) -> Iterator[Part]:
-        """Yield batches (x uint8 [b, height, width, channels], y int32 [b]) of ``epochs`` epochs.
-
-        They are decoded ahead, by ``workers`` processes where that pays; no more than
-        ``2 workers + 1`` batches are in memory. The order of an epoch depends on ``seed`` and
-        its number alone. A file that cannot be decoded ends the stream with a ``DataError``; with
-        ``skip_bad`` its batch is smaller. Close the iterator to stop early.
-        """
-        indices = self.parts[part]
-        if type(batch_size) is not int or batch_size < 1:
-            raise DataError(f"batch_size must be a whole number from 1, got {batch_size!r}.")
-        files = self.listing.files
-
-        def batches() -> Iterator[Indices]:
-            for epoch in range(first_epoch, first_epoch + epochs):
-                order = indices
-                if shuffle:
-                    order = generator(seed, "shuffle", epoch).permutation(indices)
-                for start in range(0, len(order), batch_size):
-                    yield order[start : start + batch_size]
-
-        def jobs() -> Iterator[Any]:
-            for chosen in batches():
-                paths = [self.listing.path(files[i]) for i in chosen]
-                seen = [files[i].seen for i in chosen]
-                yield from jobs_of(paths, seen, self.pictures.form, self.limit_pixels, len(chosen))
-
-        count = workers_for(len(indices) * epochs, self.pixels * epochs, workers)
-        decoded = in_order(decode, jobs(), count)
-        for chosen, answer in zip(batches(), decoded, strict=True):
-            named = zip(chosen, answer.reasons, strict=True)
-            bad = {files[i].name: reason for i, reason in named if reason}
-            y = np.array([files[i].label for i in chosen], np.int32)
-            if not bad:
-                yield answer.x, y
-            elif not skip_bad:
-                raise DataError(explain_bad(bad, len(chosen), REMEDY))
-            elif len(bad) < len(chosen):
-                good = np.array([not reason for reason in answer.reasons])
-                yield answer.x[good], y[good]
 
 
 def survey_images(

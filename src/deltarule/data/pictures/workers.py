@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -46,7 +46,7 @@ def workers_for(files: int, pixels: int, workers: int | None) -> int:
 
 def in_order(
     work: Callable[[Task], Answer], tasks: Iterable[Task], workers: int
-) -> Iterator[Answer]:
+) -> Generator[Answer, None, None]:
     """Yield ``work(task)`` for each task, in the order of the tasks; close it to stop early.
 
     With one worker the work is done here. With more, at most ``AHEAD`` tasks a process are under

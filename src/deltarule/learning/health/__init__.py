@@ -4,6 +4,8 @@ Read ``case.py`` first, then a family of illnesses: ``data.py``, ``layers.py``, 
 ``answers.py``. Every threshold is a constant at the head of its file, with its reason.
 """
 
+import numpy as np
+
 from deltarule.data import Dataset
 from deltarule.learning.health import answers, data, layers, progress
 from deltarule.learning.health.case import ILL, NOT_JUDGED, SUSPICIOUS, Case, Finding, History
@@ -49,7 +51,7 @@ def examine(
     found = data.shared({name: part for name, part in parts.items() if part is not None})
     found += diverged(history)
     if model is None:
-        return [*data.inputs(train.x * train.scale, len(train.shape) > 1), *found]
+        return [*data.inputs(np.asarray(train.x) * train.scale, len(train.shape) > 1), *found]
     case = Case(model, train, validation or None, history, recipe or Recipe())
     found = data.inputs(layers.reaching(model, case.few), len(model.shape) > 1) + found
     found += layers.units(model, case.few)

@@ -81,7 +81,9 @@ def _linear_answers(train: Dataset, validation: Dataset) -> np.ndarray:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    rows = [data.x.reshape(len(data), -1).astype(np.float64) for data in (train, validation)]
+    rows = [
+        np.asarray(data.x).reshape(len(data), -1).astype(np.float64) for data in (train, validation)
+    ]
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=LINEAR_STEPS))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # as far as it came is far enough

@@ -7,6 +7,7 @@ from hashlib import blake2b
 import numpy as np
 
 from deltarule.data import Dataset
+from deltarule.data.unread import in_parts
 from deltarule.learning.health.case import ILL, SUSPICIOUS, Finding, percent
 
 INPUTS, SHARING = "inputs not scaled", "shared examples"
@@ -85,5 +86,4 @@ def shared(parts: Mapping[str, Dataset]) -> list[Finding]:
 
 
 def _digests(data: Dataset) -> list[bytes]:
-    rows = np.ascontiguousarray(data.x.reshape(len(data), -1))
-    return [blake2b(row.tobytes(), digest_size=16).digest() for row in rows]
+    return [blake2b(row.tobytes(), digest_size=16).digest() for x in in_parts(data.x) for row in x]

@@ -200,3 +200,46 @@ def test_a_stream_is_chosen_where_the_disk_has_no_room(photos, monkeypatch):
     assert "anew each time" in made.report[-1]
     with pytest.raises(DataError, match="leave one of them out"):
         read_images(photos, stream=True, cache=False)
+
+
+TRAINING = """
+import multiprocessing, sys, time
+import deltarule as dr
+from deltarule.data import read_images
+from deltarule.learning import pages
+
+pages.PAGE = 64  # bytes: four pictures
+splits = read_images(sys.argv[1], stream=True, workers=2).splits
+
+class Wait(dr.Callback):
+    def advanced(self, run):
+        print(*[p.pid for p in multiprocessing.active_children()], flush=True)
+        while sys.argv[2] == "twice" or not run.stopped:
+            time.sleep(0.01)
+
+run = dr.fit(dr.Network([16, 2]), splits.train, recipe=dr.Recipe(batch_size=4), callbacks=[Wait()])
+print(run.stopped, len(multiprocessing.active_children()))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="looks processes up in /proc")
+@pytest.mark.parametrize("presses", ["once", "twice"])
+def test_ctrl_c_while_a_run_reads_ahead_leaves_no_process(photos, tmp_path, presses):
+    script = tmp_path / "script.py"
+    script.write_text(TRAINING)
+    process = subprocess.Popen(
+        [sys.executable, str(script), str(photos), presses], env={"PYTHONPATH": str(SRC)},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    try:
+        pids = [int(pid) for pid in process.stdout.readline().split()]
+        assert len(pids) == 2
+        for _ in range(2 if presses == "twice" else 1):
+            os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to all of them
+            time.sleep(0.3)
+        said, errors = process.communicate(timeout=WATCHDOG)
+        assert gone(pids)
+        assert said == (b"" if presses == "twice" else b"interrupted 0\n"), errors.decode()
+        assert errors.count(b"KeyboardInterrupt") == (1 if presses == "twice" else 0)
+    finally:
+        process.kill()

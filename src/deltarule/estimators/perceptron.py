@@ -186,7 +186,7 @@ def _memory() -> int:
 
 def _check_classes(y: Any) -> None:
     """Refuse labels whose table, a column of 8 bytes a class, no memory would hold."""
-    n = len(y) if np.ndim(y) == 1 else 0
+    n = len(y) if isinstance(y, list | tuple) or getattr(y, "ndim", 0) == 1 else 0
     if 8 * n * n <= _memory():  # however many classes there are
         return
     k = len(set(np.asarray(y).tolist()))

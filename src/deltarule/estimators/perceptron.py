@@ -51,7 +51,18 @@ class _Compiled(BaseMultilayerPerceptron):  # type: ignore[misc]
             if incremental and not hasattr(self, "coefs_"):
                 self.__dict__.pop("classes_", None)  # a first call that is refused leaves nothing
             raise
+        if y.dtype.kind not in "biuf":
+            raise TypeError(f"y must hold numbers, got an array of {y.dtype}.")
+        if incremental and hasattr(self, "coefs_"):
+            self._check_outputs(y)
         return (X.astype(np.float32, copy=False) if self.precision == "float32" else X), y
+
+    def _check_outputs(self, y: np.ndarray) -> None:
+        outputs, wanted = y.size // len(y), len(self.intercepts_[-1])
+        if outputs != wanted:
+            raise ValueError(
+                f"y has {outputs} outputs a sample, but the network was fitted on {wanted}."
+            )
 
     def _initialize(self, y: Any, layer_units: list[int], dtype: Any) -> None:
         weights = sum(below * above for below, above in pairwise(layer_units))
@@ -109,8 +120,8 @@ class _Compiled(BaseMultilayerPerceptron):  # type: ignore[misc]
     def _count_epoch(self, loss: np.floating, n: int, held_out: Part | None) -> None:
         self.n_iter_ += 1
         self.t_ += n
-        self.loss_ = loss
-        self.loss_curve_.append(loss)
+        self.loss_ = np.float64(loss)
+        self.loss_curve_.append(self.loss_)
         if self.verbose:
             print(f"Iteration {self.n_iter_}, loss = {loss:.8f}")
         self._update_no_improvement_count(self.early_stopping, *(held_out or (None, None, None)))
@@ -154,8 +165,11 @@ class _Compiled(BaseMultilayerPerceptron):  # type: ignore[misc]
         return (*kept, *missing), (*held, *missing)
 
     def _kind(self, batch: int = 0) -> Kind:
-        nesterov = self.solver == "sgd" and self.nesterovs_momentum
-        return Kind(self.activation, self.out_activation_, self.loss, self.solver, nesterov, batch)
+        solver, nesterov = "lbfgs", False
+        if batch:  # those of the optimizer under way, as in scikit-learn
+            solver = "adam" if isinstance(self._optimizer, AdamOptimizer) else "sgd"
+            nesterov = solver == "sgd" and self._optimizer.nesterov
+        return Kind(self.activation, self.out_activation_, self.loss, solver, nesterov, batch)
 
     def _fit_lbfgs(
         self, X: Any, y: np.ndarray, sample_weight: np.ndarray | None, *rest: Any
@@ -177,7 +191,7 @@ class _Compiled(BaseMultilayerPerceptron):  # type: ignore[misc]
             cost, gradient = program.run_packed(
                 self._kind(), sizes, packed_coef_inter, X, np.float64(self.alpha)
             )
-            return float(cost), np.array(gradient)
+            return np.float64(cost), np.array(gradient)
 
 
 def _memory() -> int:

@@ -44,7 +44,7 @@ class Trainer:
         if self.sparse is not None:
             return self._advance_sparse(self.sparse)
         most = min(most, self.at_once)
-        before = self.owner._random_state.get_state() if most > 1 else None
+        before = self.owner._random_state.get_state(legacy=False) if most > 1 else None
         orders, rates = self._orders(most), self._rates(most)
         losses = self._call(self.examples, orders, rates, self.n, most, patient)
         if len(losses) < most:  # draw again what was used, and no more
@@ -80,7 +80,8 @@ class Trainer:
         best = owner.best_loss_ if owner.best_loss_ is not None else np.inf
         patience = Patience(
             number(best), np.int32(owner._no_improvement_count),
-            np.int32(NEVER if patient else owner.n_iter_no_change), number(owner.tol),
+            np.int32(NEVER if patient else min(owner.n_iter_no_change, NEVER)),
+            number(min(owner.tol, float(np.finfo(self.dtype).max))),
         )  # fmt: skip
         plan = Plan(orders, rates.astype(self.dtype), np.int32(n), np.int32(most))
         outcome = program.run(self.kind, self._learned(), examples, plan, self._hyper(), patience)
@@ -98,7 +99,15 @@ class Trainer:
                 self.owner._random_state.shuffle(permutation)
                 self.order = self.order[permutation]
             orders[i, : self.n] = self.order
+        if not self.weight.all():
+            self._check_weights(orders[:epochs, : self.n])
         return orders
+
+    def _check_weights(self, orders: np.ndarray) -> None:
+        """Refuse, in the words of NumPy's average, batches in which nothing weighs anything."""
+        starts = np.arange(0, self.n, self.kind.batch)
+        if not np.add.reduceat(self.weight[orders], starts, axis=1).all():
+            raise ZeroDivisionError("Weights sum to zero, can't be normalized")
 
     def _rates(self, epochs: int) -> np.ndarray:
         """Return the learning rate of each step, [epochs, steps], in double precision."""

@@ -214,7 +214,6 @@ REFUSED = {
     "other features": lambda net: net.fit(X, Y).predict(X[:, :2]),
     "not fitted": lambda net: net.predict(X),
     "alpha": lambda net: net.set_params(alpha=-1).fit(X, Y),
-    "activation": lambda net: net.set_params(activation="relux").fit(X, Y),
     "hidden_layer_sizes": lambda net: net.set_params(hidden_layer_sizes=0).fit(X, Y),
     "momentum": lambda net: net.set_params(momentum=2).fit(X, Y),
     "validation_fraction": lambda net: net.set_params(validation_fraction=1).fit(X, Y),

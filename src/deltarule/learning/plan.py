@@ -9,8 +9,6 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-import jax
-
 from deltarule.learning import small
 from deltarule.network import (
     Activation,
@@ -111,7 +109,7 @@ def make_plan(
     >>> plan.steps, plan.epochs_per_call, plan.part
     (15, 32, None)
     """
-    backend = backend or jax.default_backend()
+    backend = backend or kernels.current_backend()
     steps = -(-examples // batch_size)
     # forward, backward to the inputs and to the weights: a multiply and an add each
     operations = 6 * network.multiplications(shape) * batch_size

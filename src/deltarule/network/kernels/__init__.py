@@ -15,7 +15,14 @@ The figures behind each choice are in ``docs/decisions/0008-convolution-on-a-cpu
 """
 
 from deltarule.network.kernels.activations import activate
-from deltarule.network.kernels.choice import Kernels, current, using, usual, wide
+from deltarule.network.kernels.choice import (
+    Kernels,
+    current,
+    current_backend,
+    using,
+    usual,
+    wide,
+)
 from deltarule.network.kernels.convolution import convolve
 from deltarule.network.kernels.norms import batch_norm, normalize
 from deltarule.network.kernels.pooling import avg_pool, max_pool
@@ -28,6 +35,7 @@ __all__ = [
     "batch_norm",
     "convolve",
     "current",
+    "current_backend",
     "dense",
     "max_pool",
     "normalize",

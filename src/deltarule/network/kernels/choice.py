@@ -62,7 +62,7 @@ def usual(precision: str = "float32", backend: str | None = None) -> Kernels:
     Kernels(convolution='backend', product='bfloat16', companion=False)
     """
     product = choose("precision", precision, PRECISIONS)
-    backend = jax.default_backend() if backend is None else backend
+    backend = backend or current_backend()
     if backend != "cpu":
         return Kernels("backend", product)
     there = {
@@ -71,6 +71,12 @@ def usual(precision: str = "float32", backend: str | None = None) -> Kernels:
         "bfloat16": companion.has_bfloat16,
     }
     return Kernels("patches", product, there[precision]())
+
+
+def current_backend() -> str:
+    """Return where JAX computes: on ``jax.default_device`` where that is set, else its usual."""
+    device = jax.config.jax_default_device  # type: ignore[attr-defined]
+    return jax.default_backend() if device is None else str(getattr(device, "platform", device))
 
 
 _current: ContextVar[Kernels | None] = ContextVar("kernels", default=None)

@@ -1,0 +1,42 @@
+"""What was asked for: whether scikit-learn has it too, and on which device to compute it."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+
+SCIKIT_LEARN = ("identity", "logistic", "tanh", "relu")  # its activations
+OURS = ("dropout", "l1", "cost", "optimizer", "committee", "callbacks")  # None, 0 or () by default
+WHOLE = ("layers", "augment")
+
+
+def beyond_scikit_learn(net: Any) -> list[str]:
+    """Return the names of the parameters that ask for something scikit-learn does not have."""
+    names = [name for name in OURS if getattr(net, name)]
+    names += [name for name in WHOLE if getattr(net, name) is not None]
+    if net.activation not in SCIKIT_LEARN:
+        names.append("activation")
+    if net.precision == "bfloat16":
+        names.append("precision")
+    return names
+
+
+@contextlib.contextmanager
+def on_device(name: str | None) -> Iterator[None]:
+    """Compute on the device called ``name``, "cpu", "gpu" ...; on JAX's usual one if None.
+
+    Raises ``ValueError`` if there is none of that name.
+    """
+    if name is None:
+        yield
+        return
+    try:
+        device = jax.devices(name)[0]
+    except RuntimeError:
+        there = ", ".join(sorted({each.platform for each in jax.local_devices()}))
+        raise ValueError(
+            f"device must be one that JAX finds here, {there}; got {name!r}."
+        ) from None
+    with jax.default_device(device):
+        yield

@@ -500,6 +500,11 @@ def test_what_cannot_be_is_refused(request_, said):
         request_()
 
 
+def test_weights_that_are_all_nought():
+    with pytest.raises(ZeroDivisionError, match="Weights sum to zero, can't be normalized"):
+        net(dropout=0.1).fit(X, Y, sample_weight=np.zeros(150))
+
+
 def test_it_diverges():
     one = Regressor(solver="sgd", learning_rate_init=1e6, dropout=0.1, max_iter=50)
     with pytest.raises(DivergedError, match="choose a learning_rate below 1e"):

@@ -47,7 +47,7 @@ def train(owner: Any, part: Part, incremental: bool) -> None:
     if held_out is not None:
         validation = dataset(owner, network, dense_array(held_out[0]), owner._encoded(held_out[1]))
     members = owner.committee or 1
-    recipe = recipe_of(owner, len(data), x.dtype)
+    recipe = recipe_of(owner, len(data), weight, x.dtype)
     task = _Task(owner, network, data, validation, held_out, weight, recipe, incremental)
     bar = Bar(owner.progress, (1 if incremental else owner.max_iter) * members)
     with bar:

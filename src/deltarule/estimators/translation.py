@@ -119,18 +119,21 @@ def dataset(owner: Any, network: Network, x: np.ndarray, y: np.ndarray) -> Datas
     return Dataset(x, y.astype(x.dtype))
 
 
-def recipe_of(owner: Any, examples: int, dtype: Any) -> Recipe:
+def recipe_of(owner: Any, examples: int, weight: np.ndarray | None, dtype: Any) -> Recipe:
     """Return how to train on so many: scikit-learn's parameters, in the engine's terms."""
     optimizer = owner.optimizer or _optimizer(owner)
     method = choose("optimizer", optimizer, OPTIMIZERS)
     batch = examples if method.all_data else batch_size(owner.batch_size, examples)
+    weighs = batch if weight is None else batch * float(np.mean(weight))
+    if not weighs:
+        raise ZeroDivisionError("Weights sum to zero, can't be normalized")
     cost = owner.cost or ("cross_entropy" if is_classifier(owner) else "quadratic")
     seed = int(owner._random_state.randint(2**31 - 1))
     return Recipe(
         cost=cost, optimizer=optimizer, seed=seed, epochs=owner.max_iter,
         learning_rate=owner.learning_rate_init if method.learning_rate else None,
         batch_size=None if method.all_data else batch,
-        l1=owner.l1 / batch, l2=owner.alpha / batch,
+        l1=owner.l1 / weighs, l2=owner.alpha / weighs,
         momentum=owner.momentum, beta1=owner.beta_1, beta2=owner.beta_2, epsilon=owner.epsilon,
         augment=owner.augment,
         precision="bfloat16" if owner.precision == "bfloat16" else np.dtype(dtype).name,

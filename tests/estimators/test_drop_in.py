@@ -243,14 +243,14 @@ def test_it_is_refused_in_the_same_words(request_):
 
 @pytest.mark.parametrize("sizes", [(10**9,), (10**6, 10**6)])
 def test_a_network_larger_than_memory_is_refused_before_it_is_made(sizes, monkeypatch):
-    monkeypatch.setattr("deltarule.estimators.perceptron._memory", lambda: 8 << 30)
+    monkeypatch.setattr("deltarule.estimators.memory.memory", lambda: 8 << 30)
     net = MLPClassifier(sizes)
     with pytest.raises(ValueError, match=r"weights, which take [\d,]+ GiB in training"):
         net.fit(X, Y)
 
 
 def test_labels_whose_table_no_memory_holds(monkeypatch):
-    monkeypatch.setattr("deltarule.estimators.perceptron._memory", lambda: 8 << 30)
+    monkeypatch.setattr("deltarule.estimators.memory.memory", lambda: 8 << 30)
     with pytest.raises(ValueError, match=r"100,000 different labels.* takes 75 GiB"):
         MLPClassifier().fit(np.zeros((10**5, 1)), np.arange(10**5))
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import jax
 
+Part = tuple[Any, Any, Any]  # inputs, targets, weights or None
+
 SCIKIT_LEARN = ("identity", "logistic", "tanh", "relu")  # its activations
 OURS = ("dropout", "l1", "cost", "optimizer", "committee", "callbacks")  # None, 0 or () by default
 WHOLE = ("layers", "augment")

@@ -20,7 +20,8 @@ from sklearn.model_selection import train_test_split
 from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOptimizer
 
 from deltarule.estimators import program
-from deltarule.estimators.interface import Interface, Part
+from deltarule.estimators.asked import Part
+from deltarule.estimators.interface import Interface
 from deltarule.estimators.program import Examples, Kind
 from deltarule.estimators.progress import Bar
 from deltarule.estimators.trainer import Trainer, batch_size

@@ -24,8 +24,8 @@ from sklearn.exceptions import ConvergenceWarning
 
 from deltarule.committee import Committee
 from deltarule.data import Dataset
-from deltarule.estimators.asked import on_device
-from deltarule.estimators.interface import Part
+from deltarule.estimators.asked import Part, on_device
+from deltarule.estimators.memory import check_weights
 from deltarule.estimators.models import dense_array, shares, weights_and_biases
 from deltarule.estimators.progress import Bar
 from deltarule.estimators.translation import check, dataset, network_of, recipe_of
@@ -43,6 +43,7 @@ def train(owner: Any, part: Part, incremental: bool) -> None:
     (x, y, weight), held_out = owner._validation(part)
     network = network_of(owner, x.shape[1])
     data = dataset(owner, network, dense_array(x), y)
+    check_weights("these layers", network.count(data.shape), x.dtype, "make them smaller")
     validation = None
     if held_out is not None:
         validation = dataset(owner, network, dense_array(held_out[0]), owner._encoded(held_out[1]))

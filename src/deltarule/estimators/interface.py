@@ -3,7 +3,6 @@
 Names and arguments of the methods that override are scikit-learn's: it calls them.
 """
 
-import os
 from itertools import pairwise
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,18 +15,17 @@ from sklearn.utils import compute_sample_weight
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
-from deltarule.estimators.asked import beyond_scikit_learn, on_device
+from deltarule.estimators.asked import Part, beyond_scikit_learn, on_device
 from deltarule.estimators.history import History
+from deltarule.estimators.memory import check_classes, check_weights
 
 if TYPE_CHECKING:
     from deltarule.committee import Committee
     from deltarule.estimators.explain import LayerStep
     from deltarule.network import Model
 
-Part = tuple[Any, Any, Any]  # inputs, targets, weights or None
 Precision = Literal["float32", "float64", "bfloat16"] | None
 
-IN_TRAINING = 4  # of each weight: itself, its gradient and up to two moments
 WIDTHS = {"float32": np.float32, "float64": np.float64, "bfloat16": np.float32}
 CONSTRAINTS: dict[str, Any] = {  # what is "no_validation" is checked by the part that reads it
     "activation": [str, list, tuple],
@@ -76,7 +74,7 @@ class Interface(BaseMultilayerPerceptron):  # type: ignore[misc]
 
     def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Any]:
         if is_classifier(self):
-            _check_classes(y)
+            check_classes(y)
         try:
             X, y = super()._validate_input(self._flat(X, reset), y, incremental, reset)
         except ValueError:
@@ -102,6 +100,8 @@ class Interface(BaseMultilayerPerceptron):  # type: ignore[misc]
 
     def _flat(self, X: Any, reset: bool = False) -> Any:
         """Return images as rows, the form in which scikit-learn checks them."""
+        if reset:
+            self.__dict__.pop("_image_shape", None)
         if self.layers is None and self.augment is None:
             return X
         shape = np.shape(X)[1:] if not issparse(X) else ()
@@ -121,13 +121,8 @@ class Interface(BaseMultilayerPerceptron):  # type: ignore[misc]
         if self.layers is not None:
             layer_units = [1, layer_units[-1]]  # the layers have their own
         weights = sum(below * above for below, above in pairwise(layer_units))
-        size = weights * np.dtype(dtype).itemsize * IN_TRAINING
-        if size > _memory():
-            raise ValueError(
-                f"layers of {layer_units} units have {weights:,} weights, which take "
-                f"{size / 2**30:,.0f} GiB in training, and this machine has "
-                f"{_memory() / 2**30:,.0f}; give smaller hidden_layer_sizes or fewer classes."
-            )
+        remedy = "give smaller hidden_layer_sizes or fewer classes"
+        check_weights(f"layers of {layer_units} units", weights, dtype, remedy)
         super()._initialize(y, layer_units, dtype)
         self._records: list[dict[str, Any]] = []
         for name in ("_model", "_state", "_optimizer"):
@@ -242,21 +237,3 @@ class Interface(BaseMultilayerPerceptron):  # type: ignore[misc]
 
     def _beyond(self) -> list[str]:
         return beyond_scikit_learn(self)
-
-
-def _memory() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-def _check_classes(y: Any) -> None:
-    """Refuse labels whose table, a column of 8 bytes a class, no memory would hold."""
-    n = len(y) if isinstance(y, list | tuple) or getattr(y, "ndim", 0) == 1 else 0
-    if 8 * n * n <= _memory():  # however many classes there are
-        return
-    k = len(set(np.asarray(y).tolist()))
-    if 8 * n * k > _memory():
-        raise ValueError(
-            f"y holds {k:,} different labels, whose table for {n:,} samples takes "
-            f"{8 * n * k / 2**30:,.0f} GiB, and this machine has {_memory() / 2**30:,.0f}; are "
-            "they quantities, for MLPRegressor?"
-        )

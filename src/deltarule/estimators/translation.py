@@ -125,8 +125,6 @@ def recipe_of(owner: Any, examples: int, weight: np.ndarray | None, dtype: Any) 
     method = choose("optimizer", optimizer, OPTIMIZERS)
     batch = examples if method.all_data else batch_size(owner.batch_size, examples)
     weighs = batch if weight is None else batch * float(np.mean(weight))
-    if not weighs:
-        raise ZeroDivisionError("Weights sum to zero, can't be normalized")
     cost = owner.cost or ("cross_entropy" if is_classifier(owner) else "quadratic")
     seed = int(owner._random_state.randint(2**31 - 1))
     return Recipe(

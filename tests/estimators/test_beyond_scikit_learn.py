@@ -507,3 +507,11 @@ def test_it_diverges():
     one = Regressor(solver="sgd", learning_rate_init=1e6, dropout=0.1, max_iter=50)
     with pytest.raises(DivergedError, match="choose a learning_rate below 1e"):
         one.fit(X * 1e6, Y)
+
+
+def test_the_history_of_a_committee_is_drawn_as_means():
+    team = net(committee=3).fit(X, Y)
+    line = team.history_.plot().axes[0].lines[0]
+    costs = np.array([record["train_cost"] for record in team.history_]).reshape(3, 12)
+    assert_allclose(line.get_ydata(), costs.mean(0))
+    assert line.get_xdata().tolist() == list(range(1, 13))

@@ -505,7 +505,7 @@ def test_what_cannot_be_is_refused(request_, said):
 
 def test_it_diverges():
     one = Regressor(solver="sgd", learning_rate_init=1e6, dropout=0.1, max_iter=50)
-    with pytest.raises(DivergedError, match="choose a learning_rate below 1e"):
+    with pytest.raises(DivergedError, match="choose a learning_rate_init below 1e"):
         one.fit(X * 1e6, Y)
 
 
@@ -515,3 +515,167 @@ def test_the_history_of_a_committee_is_drawn_as_means():
     costs = np.array([record["train_cost"] for record in team.history_]).reshape(3, 12)
     assert_allclose(line.get_ydata(), costs.mean(0))
     assert line.get_xdata().tolist() == list(range(1, 13))
+
+
+# ---- states
+
+
+def good(**options):
+    options = SMALL | {"learning_rate_init": 0.02, "max_iter": 60} | options
+    return MLPClassifier(**options).fit(X, Y)
+
+
+WRONG = [
+    ({"optimizer": "adm"}, {}), ({"cost": "quadratik"}, {}), ({"activation": ["relu"] * 3}, {}),
+    ({"dropout": 0.0}, {"validation_data": X}), ({"layers": [Dense(4)]}, {}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("options", "given"), WRONG, ids=[str(each[0]) for each in WRONG])
+def test_a_refused_fit_leaves_all_as_it_was(options, given):
+    one = good(dropout=0.05)
+    before = one.predict_proba(X)
+    usual = {"hidden_layer_sizes": (100,), "dropout": 0.0} if "layers" in options else {}
+    one.set_params(**usual | options)
+    with pytest.raises(ValueError, match=r".+"):
+        one.fit(X, Y, **given)
+    assert (one.predict_proba(X) == before).all()
+    fresh = MLPClassifier(**options)
+    with pytest.raises(ValueError, match=r".+"):
+        fresh.fit(X, Y, **given)
+    assert not hasattr(fresh, "coefs_")
+
+
+def test_partial_fit_goes_on_from_the_weights_there_are():
+    one = net(dropout=0.1, learning_rate_init=0.01).partial_fit(X, Y, classes=[0, 1, 2])
+    one.set_params(dropout=0.0)
+    for _ in range(60):
+        one.partial_fit(X, Y)
+    score = one.score(X, Y)
+    one.set_params(dropout=0.1, learning_rate_init=1e-9).partial_fit(X, Y)
+    assert one.score(X, Y) == score
+    assert len(one.history_) == len(one.loss_curve_) == 62
+    stopped = good(dropout=0.1, early_stopping=True)
+    coefs = stopped.coefs_[0].copy()
+    stopped.set_params(early_stopping=False, learning_rate_init=1e-12).partial_fit(X, Y)
+    assert_allclose(stopped.coefs_[0], coefs, atol=1e-9)
+
+
+@pytest.mark.parametrize("options", [{}, {"solver": "sgd"}, {"dropout": 0.1}], ids=str)
+@pytest.mark.parametrize(("first", "then"), [("f4", "f8"), ("f8", "f4")])
+def test_going_on_keeps_the_width_of_the_weights(options, first, then):
+    one = net(**options).fit(X.astype(first), Y).partial_fit(X.astype(then), Y)
+    assert one.coefs_[0].dtype == first
+    warm = net(warm_start=True, **options).fit(X.astype(first), Y).fit(X.astype(then), Y)
+    assert warm.coefs_[0].dtype == first
+
+
+def test_scores_of_a_committee_are_those_of_what_its_members_kept():
+    train, held = np.arange(150) % 3 > 0, np.arange(150) % 3 == 0
+    team = net(committee=4, early_stopping=True, max_iter=60, learning_rate_init=0.02,
+               n_iter_no_change=3, tol=0)  # fmt: skip
+    team.fit(X[train], Y[train], validation_data=(X[held], Y[held]))
+    of_members = [np.mean(m.predict(X[held]) == Y[held]) for m in team.model_.members]
+    assert_allclose(team.best_validation_score_, np.mean(of_members))
+    lengths = {
+        member: sum(record["member"] == member for record in team.history_) for member in (1, 2)
+    }
+    assert len(team.loss_curve_) >= max(lengths.values())
+    plain = net(committee=3, max_iter=3).fit(X, Y)
+    assert_allclose(plain.best_loss_, plain.loss_)
+
+
+def test_validation_data_in_a_pipeline_are_transformed():
+    import sklearn
+
+    far = X * 100 + 1000
+    with sklearn.config_context(enable_metadata_routing=True):
+        from sklearn.pipeline import Pipeline
+
+        last = net(max_iter=60, learning_rate_init=0.01).set_fit_request(X_val=True, y_val=True)
+        steps = [("scale", StandardScaler()), ("net", last)]
+        pipe = Pipeline(steps, transform_input=["X_val"])
+        pipe.fit(far, Y, X_val=far, y_val=Y)
+    assert pipe[-1].validation_scores_[-1] == pipe[-1].score(X, Y) > 0.9
+    with pytest.raises(ValueError, match="not both"):
+        net().fit(X, Y, validation_data=(X, Y), X_val=X, y_val=Y)
+
+
+@pytest.mark.parametrize("options", [{}, {"callbacks": PLAIN}], ids=["scikit-learn", "engine"])
+def test_weights_of_validation_data_count(options):
+    weight = np.r_[np.ones(50), np.zeros(100)]
+    one = net(**options).fit(X, Y, validation_data=(X, Y, weight))
+    p = one.predict_proba(X)[np.arange(150), Y]
+    last = one.history_[-1]
+    assert_allclose(last["validation_cost"], -np.log(p[:50]).mean(), rtol=1e-9)
+    assert_allclose(last["validation_accuracy"], one.score(X[:50], Y[:50]))
+    heavy = net(class_weight={0: 1.0, 1: 0.0, 2: 0.0}, **options)
+    heavy.fit(X, Y, validation_data=(X, Y))
+    p = heavy.predict_proba(X)[np.arange(150), Y]
+    assert_allclose(heavy.history_[-1]["validation_cost"], -np.log(p[:50]).mean(), rtol=1e-9)
+
+
+OTHERS = {
+    "more layers": {"hidden_layer_sizes": (7, 3)}, "other layers": {"hidden_layer_sizes": (3,)},
+    "fewer layers": {"hidden_layer_sizes": ()},
+    "whole": {"hidden_layer_sizes": (100,), "dropout": 0.0,
+              "layers": [Dense(9), Dense(3), Activation("softmax")]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("options", OTHERS.values(), ids=list(OTHERS))
+def test_what_goes_on_goes_on_with_the_same_network(options):
+    one = net(dropout=0.1, warm_start=True).fit(X, Y).set_params(**options)
+    with pytest.raises(ValueError, match="go on with the network as it was fitted"):
+        one.fit(X, Y)
+
+
+def test_after_a_committee_its_first_member_goes_on():
+    layers = [Dense(5), Activation("tanh"), Dense(3), Activation("softmax")]
+    one = MLPClassifier(layers=layers, committee=2, max_iter=3, random_state=0).fit(X, Y)
+    first = one.model_.members[0].params[0]["w"]
+    one.set_params(committee=None, learning_rate_init=1e-12).partial_fit(X, Y)
+    assert_allclose(one.coefs_[0], first.T, atol=1e-9)
+
+
+def test_an_error_in_one_member_ends_the_others():
+    class Fails(Callback):
+        told = 0
+
+        def epoch_ended(self, run):
+            self.told += 1
+            if self.told == 3:
+                raise RuntimeError("no more")
+
+    fails = Fails()
+    with pytest.raises(RuntimeError, match="no more"):
+        net(committee=4, max_iter=300, callbacks=[fails]).fit(X, Y)
+    assert fails.told < 100
+
+
+def test_a_softmax_for_quantities_or_several_labels_is_refused():
+    layers = [Dense(2), Activation("softmax")]
+    with pytest.raises(ValueError, match="shares of 1, and y holds quantities"):
+        Regressor(layers=layers).fit(X, X[:, :2])
+    with pytest.raises(ValueError, match="shares of 1, and y holds several labels"):
+        MLPClassifier(layers=layers).fit(X, np.c_[Y > 0, Y > 1] * 1)
+
+
+def test_warnings_point_at_the_line_that_called():
+    for one in (net(), net(dropout=0.1), net(committee=2)):
+        with pytest.warns(UserWarning, match="hasn't converged") as caught:
+            one.fit(X, Y)
+        assert {each.filename for each in caught} == {__file__}
+
+
+def test_seeds_differ_from_one_warm_fit_to_the_next():
+    seeds = []
+
+    class Seed(Callback):
+        def started(self, run):
+            seeds.append(run.recipe.seed)
+
+    one = net(dropout=0.2, warm_start=True, max_iter=1, callbacks=[Seed()])
+    for _ in range(3):
+        one.fit(X, Y)
+    assert len(set(seeds)) == 3

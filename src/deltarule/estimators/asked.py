@@ -1,6 +1,8 @@
 """What was asked for: whether scikit-learn has it too, and on which device to compute it."""
 
 import contextlib
+import sys
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +12,7 @@ Part = tuple[Any, Any, Any]  # inputs, targets, weights or None
 
 SCIKIT_LEARN = ("identity", "logistic", "tanh", "relu")  # its activations
 OURS = ("dropout", "l1", "cost", "optimizer", "committee", "callbacks")  # None, 0 or () by default
+INSIDE = ("sklearn", "deltarule")  # whose lines tell a user nothing
 WHOLE = ("layers", "augment")
 
 
@@ -22,6 +25,14 @@ def beyond_scikit_learn(net: Any) -> list[str]:
     if net.precision == "bfloat16":
         names.append("precision")
     return names
+
+
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn of the line that called us, through however many layers of scikit-learn."""
+    frame, level = sys._getframe(1), 2
+    while frame is not None and frame.f_globals["__name__"].split(".")[0] in INSIDE:
+        frame, level = frame.f_back, level + 1  # type: ignore[assignment]
+    warnings.warn(message, category, stacklevel=level)
 
 
 @contextlib.contextmanager

@@ -7,7 +7,6 @@ rounding (docs/decisions/0016-estimators-inherit.md says what this leans on). Wh
 does not have goes to ``engine.py``.
 """
 
-import warnings
 from typing import Any
 
 import jax
@@ -20,7 +19,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOptimizer
 
 from deltarule.estimators import program
-from deltarule.estimators.asked import Part
+from deltarule.estimators.asked import Part, warn
 from deltarule.estimators.interface import Interface
 from deltarule.estimators.program import Examples, Kind
 from deltarule.estimators.progress import Bar
@@ -40,7 +39,7 @@ class Compiled(Interface):
         if self._beyond():
             self._fit_by_engine(part, incremental)
             return
-        self.__dict__.pop("_model", None)
+        self._forget_engine()
         if not incremental or not hasattr(self, "_optimizer"):
             self._optimizer = self._new_optimizer()
         part, held_out = self._validation(part)
@@ -50,9 +49,13 @@ class Compiled(Interface):
             try:
                 self._run_epochs(Trainer(self, kind, *part), held_out, incremental, bar)
             except KeyboardInterrupt:
-                warnings.warn("Training interrupted by user.", stacklevel=2)
+                warn("Training interrupted by user.")
         if self.early_stopping:
             self.coefs_, self.intercepts_ = self._best_coefs, self._best_intercepts
+
+    def _forget_engine(self) -> None:
+        for name in ("_model", "_state"):
+            self.__dict__.pop(name, None)
 
     def _fit_by_engine(self, part: Part, incremental: bool) -> None:
         from deltarule.estimators import engine  # loads optax, which only training by it needs
@@ -77,11 +80,10 @@ class Compiled(Interface):
                 self._no_improvement_count: int = 0
             if incremental:
                 return
-        warnings.warn(
+        warn(
             f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the "
             "optimization hasn't converged yet.",
             ConvergenceWarning,
-            stacklevel=2,
         )
 
     def _count_epoch(self, loss: np.floating, n: int, held_out: Part | None) -> None:
@@ -169,7 +171,8 @@ class Compiled(Interface):
                 "validation_data are measured after each epoch, and the solver lbfgs has none; "
                 "choose solver='adam', or optimizer='lbfgs'."
             )
-        self.__dict__.pop("_model", None)
+        self._forget_engine()
+        self._records = []
         sample_weight = part[2]
         if not issparse(X):  # on the device once; scikit-learn hands it on to _loss_grad_lbfgs
             weight = np.ones(X.shape[0]) if sample_weight is None else sample_weight

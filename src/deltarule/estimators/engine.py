@@ -8,9 +8,8 @@ are the engine's own, drawn from ``random_state`` too.
 import copy
 import os
 import threading
-import warnings
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
@@ -24,9 +23,10 @@ from sklearn.exceptions import ConvergenceWarning
 
 from deltarule.committee import Committee
 from deltarule.data import Dataset
-from deltarule.estimators.asked import Part, on_device
+from deltarule.errors import DivergedError
+from deltarule.estimators.asked import Part, on_device, warn
 from deltarule.estimators.memory import check_weights
-from deltarule.estimators.models import dense_array, shares, weights_and_biases
+from deltarule.estimators.models import cost_of_each, dense_array, shares, weights_and_biases
 from deltarule.estimators.progress import Bar
 from deltarule.estimators.translation import check, dataset, network_of, recipe_of
 from deltarule.learning import Callback, Recipe, Run, TrainState, fit
@@ -55,11 +55,10 @@ def train(owner: Any, part: Part, incremental: bool) -> None:
         runs = task.run(members, bar)
     _write(owner, runs, incremental)
     if not incremental and any(run.stopped is None for run, _ in runs):
-        warnings.warn(
+        warn(
             f"Stochastic Optimizer: Maximum iterations ({owner.max_iter}) reached and the "
             "optimization hasn't converged yet.",
             ConvergenceWarning,
-            stacklevel=7,
         )
 
 
@@ -90,7 +89,9 @@ class _Task:
         """Return the runs, those that were begun before Ctrl-C."""
         end, lock = threading.Event(), threading.Lock()
         starts = [self._start(member) for member in range(members)]
-        follows = [_Follow(self.owner, self.held_out, bar, end, lock) for _ in starts]
+        follows = [
+            _Follow(self.owner, self.held_out, self.validation, bar, end, lock) for _ in starts
+        ]
         begin = [
             partial(self._fit, member, start, follow)
             for member, (start, follow) in enumerate(zip(starts, follows, strict=True))
@@ -104,23 +105,28 @@ class _Task:
         state = self._state()
         if self.incremental:
             recipe = replace(recipe, epochs=1 + (state.epoch if state else 0))
-        with on_device(self.owner.device):
-            return fit(
-                self.network, self.data, self.validation, recipe, params=start,
-                sample_weight=self.weight, callbacks=[follow], resume=state,
-            )  # fmt: skip
+        try:
+            with on_device(self.owner.device):
+                return fit(
+                    self.network, self.data, self.validation, recipe, params=start,
+                    sample_weight=self.weight, callbacks=[follow], resume=state,
+                )  # fmt: skip
+        except DivergedError as error:  # learning_rate is the name of the schedule here
+            said = str(error).replace("learning_rate below", "learning_rate_init below")
+            raise DivergedError(said) from None
 
     def _state(self) -> TrainState | None:
         """Return where ``partial_fit`` goes on, unless something else is trained by now."""
-        network, optimizer, state = getattr(self.owner, "_state", (None, None, None))
-        same = network == self.network and optimizer == self.recipe.optimizer
-        return state if self.incremental and same else None
+        kind, state = getattr(self.owner, "_state", (None, None))
+        return state if self.incremental and kind == _kind(self.network, self.recipe) else None
 
     def _start(self, member: int) -> HostParams | None:
         """Return the first weights of a member; None draws those of whole architectures."""
         owner = self.owner
         if owner.layers is not None:
-            return owner._model.params if hasattr(owner, "_model") else None
+            known = getattr(owner, "_model", None)
+            known = known.members[0] if isinstance(known, Committee) else known
+            return None if known is None else self._fitting(known.params)
         coefs, intercepts = owner.coefs_, owner.intercepts_
         if member:
             sizes = [coefs[0].shape[0], *(coef.shape[1] for coef in coefs)]
@@ -128,28 +134,45 @@ class _Task:
             coefs, intercepts = zip(*drawn, strict=True)
         pairs = iter(zip(coefs, intercepts, strict=True))
         drawn_like, _ = self.network.init(None)
-        made = [{"w": (p := next(pairs))[0].T, "b": p[1]} if layer else {} for layer in drawn_like]
-        return tuple(made)
+        none = np.zeros((0, 0)), np.zeros(0)
+        made = [
+            {"w": (p := next(pairs, none))[0].T, "b": p[1]} if layer else {} for layer in drawn_like
+        ]
+        return self._fitting(tuple(made), left=next(pairs, None))
+
+    def _fitting(self, params: HostParams, left: Any = None) -> HostParams:
+        """Return the weights to go on from, if they are those of such a network."""
+        wanted, _ = self.network.init(None, self.data.shape)
+        if left is None and jax.tree.map(np.shape, params) == jax.tree.map(np.shape, wanted):
+            return params
+        raise ValueError(
+            "warm_start and partial_fit go on with the network as it was fitted, and layers or "
+            "hidden_layer_sizes ask for another; fit a new one, without warm_start."
+        )
 
 
 class _Follow(Callback):
     """Stops a run as scikit-learn stops, and passes its news on."""
 
     def __init__(
-        self, owner: Any, held_out: Part | None, bar: Bar, end: threading.Event,
-        lock: threading.Lock,
+        self, owner: Any, held_out: Part | None, validation: Dataset | None, bar: Bar,
+        end: threading.Event, lock: threading.Lock,
     ) -> None:  # fmt: skip
-        self.owner, self.held_out, self.bar = owner, held_out, bar
+        self.owner, self.held_out, self.bar, self.validation = owner, held_out, bar, validation
         self.end, self.lock = end, lock
         self.losses: list[float] = []
         self.scores: list[float] = []
         known = vars(owner)  # nothing of the kind after a fit by lbfgs
         self.best_loss = _or(known.get("best_loss_"), np.inf)
         self.best_score = _or(known.get("best_validation_score_"), -np.inf)
+        if owner.early_stopping:
+            self.best_score = -np.inf  # the best of earlier fits is no weights' any more
         self.waited = known.get("_no_improvement_count", 0)
 
     def started(self, run: Run) -> None:
         self._pass_on("started", run)
+        if self.end.is_set():
+            run.stop(INTERRUPTED)
 
     def advanced(self, run: Run) -> None:
         self._pass_on("advanced", run)
@@ -186,6 +209,9 @@ class _Follow(Callback):
         judge._model = replace(run.model, params=params, state=state)
         judge.out_activation_ = _named(run.network.output)
         x, y, weight = self.held_out
+        if weight is not None:
+            costs = cost_of_each(judge._model, run.recipe.cost, self.validation)
+            run.history[-1]["validation_cost"] = float(np.average(costs, weights=weight))
         self.scores.append(float(judge._score(x, y, sample_weight=weight)))
         measure = "validation_accuracy" if is_classifier(judge) else "validation_r2"
         run.history[-1][measure] = self.scores[-1]
@@ -211,10 +237,12 @@ def _side_by_side(begin: Sequence[Callable[[], Run]], end: threading.Event) -> l
     with ThreadPoolExecutor(cores) as pool:
         futures = [pool.submit(each) for each in begin]
         try:
-            wait(futures)
+            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            if any(future.exception() for future in done):
+                end.set()  # the others need not go on
         except KeyboardInterrupt:
             end.set()
-            warnings.warn("Training interrupted by user.", stacklevel=8)
+            warn("Training interrupted by user.")
         return [future.result() for future in futures]
 
 
@@ -232,22 +260,37 @@ def _write(owner: Any, runs: "list[tuple[Run, _Follow]]", incremental: bool) -> 
     owner.loss_curve_ = [*getattr(owner, "loss_curve_", []), *losses]
     owner.loss_ = owner.loss_curve_[-1] if owner.loss_curve_ else np.inf
     owner._no_improvement_count = follow.waited
-    scores = _mean([each.scores for _, each in runs])
+    _write_best(owner, [each for _, each in runs])
+    owner._records = _records(runs, getattr(owner, "_records", []), len(losses))
+    owner.__dict__.pop("_state", None)
+    if len(runs) == 1 and first.state.best is None:  # else partial_fit goes on from the best
+        state = first.state.copy()
+        state.learner = jax.tree.map(np.asarray, state.learner)
+        owner._state = _kind(first.network, first.recipe), state
+
+
+def _write_best(owner: Any, follows: "list[_Follow]") -> None:
+    scores = _mean([each.scores for each in follows])
     if scores:
         owner.validation_scores_ = [*(getattr(owner, "validation_scores_", None) or []), *scores]
-        owner.best_validation_score_ = max(owner.validation_scores_)
+        best = [each.best_score if owner.early_stopping else max(each.scores) for each in follows]
+        owner.best_validation_score_ = float(np.mean(best))
+    owner.best_loss_ = None
     if not owner.early_stopping:
-        owner.best_loss_ = min([*losses, follow.best_loss])
-    owner._records = _records(runs)
-    if len(runs) == 1:
-        state = replace(first.state.copy(), best=None)
-        state.learner = jax.tree.map(np.asarray, state.learner)
-        owner._state = first.network, first.recipe.optimizer, state
+        owner.best_loss_ = np.float64(np.mean([each.best_loss for each in follows]))
 
 
-def _records(runs: "list[tuple[Run, _Follow]]") -> list[dict[str, Any]]:
+def _kind(network: Network, recipe: Recipe) -> tuple[Any, ...]:
+    """Return what must be the same for the state of one run to suit another."""
+    return network, recipe.optimizer, recipe.precision, recipe.augment
+
+
+def _records(
+    runs: "list[tuple[Run, _Follow]]", before: list[dict[str, Any]], new: int
+) -> list[dict[str, Any]]:
     if len(runs) == 1:
-        return list(runs[0][0].history)
+        rows = runs[0][0].history[-new:] if new else []
+        return before + [{**row, "epoch": len(before) + i} for i, row in enumerate(rows, 1)]
     return [
         {"member": number, **record}
         for number, (run, _) in enumerate(runs, 1)
@@ -255,11 +298,11 @@ def _records(runs: "list[tuple[Run, _Follow]]") -> list[dict[str, Any]]:
     ]
 
 
-def _mean(each: Sequence[Sequence[float]]) -> list[Any]:
-    """Return the mean of the members that got that far, epoch by epoch."""
+def _mean(each: Sequence[Sequence[float]]) -> list[np.float64]:
+    """Return the mean of the members, epoch by epoch; who has ended stays at its last value."""
     longest = max(map(len, each))
     return [
-        np.float64(np.mean([row[epoch] for row in each if len(row) > epoch]))
+        np.float64(np.mean([row[min(epoch, len(row) - 1)] for row in each if row]))
         for epoch in range(longest)
     ]
 

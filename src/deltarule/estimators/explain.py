@@ -80,12 +80,12 @@ def _steps(
 ) -> list[LayerStep]:
     layers, n, steps = _layers(it), len(inputs), []
     for at, layer in enumerate(layers):
-        if isinstance(layer, Activation):
+        if isinstance(layer, Activation) and at and not isinstance(layers[at - 1], Activation):
             continue  # told with the layer before
         name, a = _described(layer), outputs[at]
         if at == len(layers) - 1:
             name, a = _joined(name, it.model.network.output), it.output(a)
-        elif isinstance(layers[at + 1], Activation):
+        elif isinstance(layers[at + 1], Activation) and not isinstance(layer, Activation):
             name, a = _joined(name, layers[at + 1].name), outputs[at + 1]
         below = inputs if at == 0 else outputs[at - 1]
         gradients = {

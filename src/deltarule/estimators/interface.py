@@ -13,9 +13,14 @@ from sklearn.base import is_classifier
 from sklearn.neural_network._multilayer_perceptron import BaseMultilayerPerceptron
 from sklearn.utils import compute_sample_weight
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_array, check_is_fitted, validate_data
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_array,
+    check_is_fitted,
+    validate_data,
+)
 
-from deltarule.estimators.asked import Part, beyond_scikit_learn, on_device
+from deltarule.estimators.asked import SCIKIT_LEARN, Part, beyond_scikit_learn, on_device
 from deltarule.estimators.history import History
 from deltarule.estimators.memory import check_classes, check_weights
 
@@ -49,7 +54,17 @@ class Interface(BaseMultilayerPerceptron):  # type: ignore[misc]
     precision: Precision
     class_weight: Any = None  # a regressor has none
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, validation_data: Any = None) -> Any:
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        validation_data: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Any:
         """Learn from X and y, as scikit-learn's method of this name.
 
         Args:
@@ -59,7 +74,13 @@ class Interface(BaseMultilayerPerceptron):  # type: ignore[misc]
             sample_weight: [n] how much each sample counts.
             validation_data: (X, y) or (X, y, sample_weight), measured after each epoch and never
                 learned from; with ``early_stopping`` they decide, instead of a part cut off.
+            X_val, y_val, sample_weight_val: the same one by one, as a pipeline needs them, which
+                can transform inputs alone (``transform_input=["X_val"]``).
         """
+        if X_val is not None or y_val is not None:
+            if validation_data is not None:
+                raise ValueError("give validation_data or X_val and y_val, not both.")
+            validation_data = X_val, y_val, sample_weight_val
         self._given = validation_data
         try:
             return super().fit(X, y, sample_weight)
@@ -67,8 +88,14 @@ class Interface(BaseMultilayerPerceptron):  # type: ignore[misc]
             del self._given
 
     def _fit(self, X: Any, y: Any, sample_weight: Any = None, incremental: bool = False) -> Any:
-        with on_device(self.device):
-            return super()._fit(X, y, sample_weight, incremental)
+        before = {k: list(v) if isinstance(v, list) else v for k, v in vars(self).items()}
+        try:
+            with on_device(self.device):
+                return super()._fit(X, y, sample_weight, incremental)
+        except Exception:  # what is refused leaves all as it was
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
 
     # ---- checks
 
@@ -85,6 +112,8 @@ class Interface(BaseMultilayerPerceptron):  # type: ignore[misc]
             raise TypeError(f"y must hold numbers, got an array of {y.dtype}.")
         if incremental and hasattr(self, "coefs_"):
             self._check_outputs(y)
+        if not reset and hasattr(self, "coefs_"):  # it goes on as it began
+            return X.astype(self.coefs_[0].dtype, copy=False), y
         return self._narrow(X), y
 
     def _check_outputs(self, y: np.ndarray) -> None:
@@ -162,7 +191,11 @@ class Interface(BaseMultilayerPerceptron):  # type: ignore[misc]
         if y.ndim == 2 and y.shape[1] == 1:
             y = y.ravel()
         self._check_answers(y)
-        return self._narrow(X), y, given[2] if len(given) == 3 else None
+        weight = given[2] if len(given) == 3 else None
+        if weight is not None:
+            weight = _check_sample_weight(weight, X)
+        weight = self._weighed(self._encoded(y), weight, incremental=False)
+        return X.astype(self.coefs_[0].dtype, copy=False), y, weight
 
     def _check_answers(self, y: np.ndarray) -> None:
         unknown = set(np.unique(y)) - set(self.classes_) if is_classifier(self) else set()
@@ -187,6 +220,11 @@ class Interface(BaseMultilayerPerceptron):  # type: ignore[misc]
         if check_input:
             X = self._flat(X)
         if not hasattr(self, "_model"):
+            if self.activation not in SCIKIT_LEARN:
+                raise ValueError(
+                    f"activation={self.activation!r} was set after the network was fitted with "
+                    "another; call fit again."
+                )
             found: np.ndarray = super()._forward_pass_fast(X, check_input)
             return found
         from deltarule.estimators import engine  # loads optax, which only training by it needs
@@ -204,7 +242,7 @@ class Interface(BaseMultilayerPerceptron):  # type: ignore[misc]
                 "history_ is there after a fit in epochs: call fit first; of the lbfgs solver "
                 "scikit-learn keeps none, optimizer='lbfgs' does."
             )
-        return History(self._records)
+        return History(map(dict, self._records))
 
     @property
     def model_(self) -> "Model | Committee":

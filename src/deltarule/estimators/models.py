@@ -55,6 +55,14 @@ def explained(owner: Any) -> Explained:
     return Explained(model, activation(output), of_targets, *numbers)
 
 
+def cost_of_each(model: Model, cost: str, data: Any) -> np.ndarray:
+    """Return the cost of each example [n] of a data set."""
+    with jax.enable_x64(model.dtype == np.float64):
+        z, output = jnp.asarray(model.logits(data.x)), model.network.output
+        y = targets(jnp.asarray(data.y), z.shape[1], 0.0, z.dtype, output)
+        return np.asarray(cost_function(cost, output)(z, y))
+
+
 def _usual_cost(owner: Any) -> str:
     return "cross_entropy" if is_classifier(owner) else "quadratic"
 

@@ -1,7 +1,6 @@
 """Training in turns: what a compiled call is given, and what comes back to scikit-learn."""
 
 import math
-import warnings
 from typing import Any
 
 import jax.numpy as jnp
@@ -9,6 +8,7 @@ import numpy as np
 from scipy.sparse import issparse
 
 from deltarule.estimators import program
+from deltarule.estimators.asked import warn
 from deltarule.estimators.program import Examples, Hyper, Kind, Learned, Patience, Plan
 
 BLOCK_BYTES = 1 << 26  # of a sparse matrix that are dense at once
@@ -162,10 +162,7 @@ def batch_size(asked: Any, n: int) -> int:
     if asked == "auto":
         return min(200, n)
     if asked > n:
-        warnings.warn(
-            "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped",
-            stacklevel=2,
-        )
+        warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
     return int(np.clip(asked, 1, n))
 
 

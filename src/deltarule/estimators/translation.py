@@ -12,7 +12,7 @@ from deltarule.data.augment import Augment
 from deltarule.estimators.trainer import batch_size
 from deltarule.learning import Callback, Recipe
 from deltarule.learning.optimizers import OPTIMIZERS
-from deltarule.network import Activation, Dense, Dropout, Network
+from deltarule.network import Activation, Dense, Dropout, Model, Network
 from deltarule.network.activations import ACTIVATIONS
 from deltarule.network.architectures import architecture
 from deltarule.network.layers import Layer, Shape
@@ -43,6 +43,12 @@ def check(owner: Any, incremental: bool) -> None:
             f"{how} goes on with one network, and committee={owner.committee} has several; leave "
             "one of them out."
         )
+    known = getattr(owner, "_model", None)
+    if owner.warm_start and isinstance(known, Model) and known.network.mixes_examples:
+        raise ValueError(
+            "warm_start keeps weights, and batch norm has running statistics besides; go on with "
+            "partial_fit, or give max_iter more."
+        )
     _check_kinds(owner)
 
 
@@ -58,6 +64,22 @@ def network_of(owner: Any, features: int) -> Network:
     """Return the network: that of ``layers``, or one of the sizes."""
     if owner.layers is None:
         return _dense(owner, features)
+    network = _whole(owner, features)
+    exclusive = is_classifier(owner) and not _several_labels(owner)
+    if network.output == "softmax" and not exclusive:
+        what = "several labels" if is_classifier(owner) else "quantities"
+        raise ValueError(
+            f"the layers end in softmax, whose outputs are shares of 1, and y holds {what}; end "
+            "them in Dense(outputs) and, for labels, Activation('sigmoid')."
+        )
+    return network
+
+
+def _several_labels(owner: Any) -> bool:
+    return bool(owner._label_binarizer.y_type_.startswith("multilabel"))
+
+
+def _whole(owner: Any, features: int) -> Network:
     for name, usual in SIZES.items():
         if getattr(owner, name) != usual:
             raise ValueError(
@@ -85,7 +107,7 @@ def _dense(owner: Any, features: int) -> Network:
     for size, name in zip(sizes, names, strict=True):
         layers += [Dense(size), Activation(name)]
         if owner.dropout:
-            layers.append(Dropout(owner.dropout))
+            layers.append(Dropout(float(owner.dropout)))
     layers.append(Dense(owner.n_outputs_))
     if is_classifier(owner):
         alike = owner._label_binarizer.y_type_ == "multiclass"
@@ -111,7 +133,7 @@ def dataset(owner: Any, network: Network, x: np.ndarray, y: np.ndarray) -> Datas
     images = getattr(owner, "_image_shape", None)
     if images:
         x = x.reshape(len(x), *images)
-    labels = is_classifier(owner) and not owner._label_binarizer.y_type_.startswith("multilabel")
+    labels = is_classifier(owner) and not _several_labels(owner)
     k = len(owner.classes_) if labels else 0
     if labels and k > 1 and network.output_shape(x.shape[1:])[-1] == k:
         indices = y.argmax(1) if y.shape[1] > 1 else y[:, 0].astype(np.int64)
@@ -124,9 +146,11 @@ def recipe_of(owner: Any, examples: int, weight: np.ndarray | None, dtype: Any) 
     optimizer = owner.optimizer or _optimizer(owner)
     method = choose("optimizer", optimizer, OPTIMIZERS)
     batch = examples if method.all_data else batch_size(owner.batch_size, examples)
-    weighs = batch if weight is None else batch * float(np.mean(weight))
+    weighs = batch if weight is None else batch * _mean_weight(weight)
     cost = owner.cost or ("cross_entropy" if is_classifier(owner) else "quadratic")
     seed = int(owner._random_state.randint(2**31 - 1))
+    if owner.warm_start:
+        seed = (seed + owner.t_) % 2**31  # other shuffles and masks than in the fit before
     return Recipe(
         cost=cost, optimizer=optimizer, seed=seed, epochs=owner.max_iter,
         learning_rate=owner.learning_rate_init if method.learning_rate else None,
@@ -136,6 +160,14 @@ def recipe_of(owner: Any, examples: int, weight: np.ndarray | None, dtype: Any) 
         augment=owner.augment,
         precision="bfloat16" if owner.precision == "bfloat16" else np.dtype(dtype).name,
     )  # fmt: skip
+
+
+def _mean_weight(weight: np.ndarray) -> float:
+    if not (np.isfinite(weight).all() and (weight >= 0).all() and weight.any()):
+        raise ValueError(
+            "sample_weight times class_weight must be finite, at least 0 and not 0 everywhere."
+        )
+    return float(np.mean(weight))
 
 
 def _optimizer(owner: Any) -> str:

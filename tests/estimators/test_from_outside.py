@@ -57,7 +57,7 @@ def test_methods_take_the_same_arguments(ours):
     for name in public(dir(TWINS[ours])):
         theirs = getattr(TWINS[ours], name)
         assert hasattr(ours, name), name
-        if not inspect.isfunction(theirs):
+        if not inspect.isfunction(theirs) or name.endswith("_request"):  # by keyword alone
             continue
         mine, others = (
             list(inspect.signature(f).parameters) for f in (getattr(ours, name), theirs)

@@ -95,6 +95,8 @@ class Interface(BaseMultilayerPerceptron):  # type: ignore[misc]
         except Exception:  # what is refused leaves all as it was
             self.__dict__.clear()
             self.__dict__.update(before)
+            if "coefs_" not in before:
+                self.__dict__.pop("classes_", None)  # a first partial_fit has set them by now
             raise
 
     # ---- checks
@@ -102,12 +104,7 @@ class Interface(BaseMultilayerPerceptron):  # type: ignore[misc]
     def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Any]:
         if is_classifier(self):
             check_classes(y)
-        try:
-            X, y = super()._validate_input(self._flat(X, reset), y, incremental, reset)
-        except ValueError:
-            if incremental and not hasattr(self, "coefs_"):
-                self.__dict__.pop("classes_", None)  # a first call that is refused leaves nothing
-            raise
+        X, y = super()._validate_input(self._flat(X, reset), y, incremental, reset)
         if y.dtype.kind not in "biuf":
             raise TypeError(f"y must hold numbers, got an array of {y.dtype}.")
         if incremental and hasattr(self, "coefs_"):
@@ -262,8 +259,9 @@ class Interface(BaseMultilayerPerceptron):  # type: ignore[misc]
 
         Returns:
             a ``LayerStep`` for each layer, from the inputs to the outputs: its ``inputs``, z, a,
-            delta and the gradients of its weights. Nothing is learned. Dropout is left out, as at
-            prediction; of a committee it is the first member's step.
+            delta and the gradients of its weights. Nothing is learned. Layers act as at
+            prediction (no dropout, running statistics of batch norm), all samples weigh 1, and of
+            a committee it is the first member's step.
         """
         from deltarule.estimators import models
         from deltarule.estimators.explain import explain

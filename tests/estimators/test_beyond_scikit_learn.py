@@ -679,3 +679,21 @@ def test_seeds_differ_from_one_warm_fit_to_the_next():
     for _ in range(3):
         one.fit(X, Y)
     assert len(set(seeds)) == 3
+
+
+def test_members_say_who_they_are(capsys):
+    net(committee=2, verbose=True, max_iter=1).fit(X, Y)
+    lines = sorted(capsys.readouterr().out.splitlines())
+    assert [line.split(",")[0] for line in lines] == [
+        "Member 1: Iteration 1", "Member 2: Iteration 1"
+    ]  # fmt: skip
+
+
+def test_grey_images_with_and_without_their_channel():
+    one = MLPClassifier(layers=CONVOLUTION, max_iter=2, random_state=0).fit(IMAGES, DIGIT)
+    assert (one.predict(IMAGES) == one.predict(IMAGES[..., None])).all()
+
+
+def test_what_never_shuffles_need_not_be_told_to():
+    one = net(shuffle=False, optimizer="bfgs", max_iter=20).fit(X, Y)
+    assert one.score(X, Y) > 0.9

@@ -89,8 +89,10 @@ class _Task:
         """Return the runs, those that were begun before Ctrl-C."""
         end, lock = threading.Event(), threading.Lock()
         starts = [self._start(member) for member in range(members)]
+        names = [f"Member {n}: " for n in range(1, members + 1)] if members > 1 else [""]
         follows = [
-            _Follow(self.owner, self.held_out, self.validation, bar, end, lock) for _ in starts
+            _Follow(self.owner, name, self.held_out, self.validation, bar, end, lock)
+            for name in names
         ]
         begin = [
             partial(self._fit, member, start, follow)
@@ -155,9 +157,10 @@ class _Follow(Callback):
     """Stops a run as scikit-learn stops, and passes its news on."""
 
     def __init__(
-        self, owner: Any, held_out: Part | None, validation: Dataset | None, bar: Bar,
+        self, owner: Any, name: str, held_out: Part | None, validation: Dataset | None, bar: Bar,
         end: threading.Event, lock: threading.Lock,
     ) -> None:  # fmt: skip
+        self.name = name
         self.owner, self.held_out, self.bar, self.validation = owner, held_out, bar, validation
         self.end, self.lock = end, lock
         self.losses: list[float] = []
@@ -187,7 +190,7 @@ class _Follow(Callback):
         loss = record["train_cost"] + record["penalty"]
         self.losses.append(loss)
         if self.owner.verbose:
-            print(f"Iteration {len(self.losses)}, loss = {loss:.8f}")
+            print(f"{self.name}Iteration {len(self.losses)}, loss = {loss:.8f}")
         if self.held_out is not None:
             self._score(run)
         if self.owner.early_stopping:
@@ -200,7 +203,7 @@ class _Follow(Callback):
         if self.waited > self.owner.n_iter_no_change:
             run.stop(self.owner._why())
             if self.owner.verbose:
-                print(f"{self.owner._why()} Stopping.")
+                print(f"{self.name}{self.owner._why()} Stopping.")
 
     def _score(self, run: Run) -> None:
         assert self.held_out is not None
@@ -216,7 +219,7 @@ class _Follow(Callback):
         measure = "validation_accuracy" if is_classifier(judge) else "validation_r2"
         run.history[-1][measure] = self.scores[-1]
         if self.owner.verbose:
-            print(f"Validation score: {self.scores[-1]:f}")
+            print(f"{self.name}Validation score: {self.scores[-1]:f}")
 
     def _judge_score(self, run: Run) -> None:
         better = self.scores[-1] > self.best_score

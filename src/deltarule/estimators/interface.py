@@ -130,7 +130,9 @@ class Interface(BaseMultilayerPerceptron):  # type: ignore[misc]
             self.__dict__.pop("_image_shape", None)
         if self.layers is None and self.augment is None:
             return X
-        shape = np.shape(X)[1:] if not issparse(X) else ()
+        shape: tuple[int, ...] = np.shape(X)[1:] if not issparse(X) else ()
+        if len(shape) == 3 and shape[-1] == 1:
+            shape = shape[:-1]  # grey, said in two ways
         if reset:
             self._image_shape = shape if len(shape) in (2, 3) else None
         if len(shape) not in (2, 3):

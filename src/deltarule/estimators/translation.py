@@ -26,7 +26,7 @@ def check(owner: Any, incremental: bool) -> None:
     asked = owner._beyond()[0]
     refused = {
         "loss='poisson'": getattr(owner, "loss", None) == "poisson",
-        "shuffle=False": not owner.shuffle,
+        "shuffle=False": not owner.shuffle and not _on_all_data(owner),
         f"learning_rate={owner.learning_rate!r}": (
             owner.optimizer is None and owner.solver == "sgd" and owner.learning_rate != "constant"
         ),
@@ -50,6 +50,11 @@ def check(owner: Any, incremental: bool) -> None:
             "partial_fit, or give max_iter more."
         )
     _check_kinds(owner)
+
+
+def _on_all_data(owner: Any) -> bool:
+    """Return whether every step sees all examples, so that nothing is shuffled."""
+    return choose("optimizer", owner.optimizer or _optimizer(owner), OPTIMIZERS).all_data
 
 
 def _check_kinds(owner: Any) -> None:

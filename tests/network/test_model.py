@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from deltarule.network import Activation, Dense, Dropout, Model, Network, model
+from deltarule.network import Activation, Dense, Dropout, Flatten, Model, Network, model
 
 NETWORK = Network([6, 5, 3], activation="tanh", output="softmax")
 RNG = np.random.default_rng(0)
@@ -161,3 +161,33 @@ def test_a_network_of_open_shape_takes_that_of_the_model():
     assert asked.predict(X).shape == (300,)
     z, _ = network.logits(asked.params, asked.state, jnp.asarray(X, jnp.float32))
     assert np.array_equal(asked.logits(X).argmax(axis=1), np.asarray(z).argmax(axis=1))
+
+
+class OnDisk:
+    """Rows that are read part by part, as ``data.unread.Unread`` reads them."""
+
+    def __init__(self, x):
+        self.x, self.shape, self.dtype, self.most = x, x.shape, x.dtype, 0
+
+    def __len__(self):
+        return len(self.x)
+
+    def __array__(self, dtype=None, copy=None):
+        raise AssertionError("all of it was asked for at once")
+
+    def read(self, parts):
+        for part in parts:
+            self.most = max(self.most, self.x[part].size)
+            yield self.x[part]
+
+
+@pytest.mark.parametrize("shape", [(3,), (5000,), (80, 90, 3)])
+def test_inputs_on_the_disk_are_asked_about_part_by_part(shape):
+    x = np.random.default_rng(0).random((1500, *shape)).astype(np.float16)
+    network = Network(Flatten(), Dense(2), Activation("softmax"))
+    params, state = network.init(np.random.default_rng(1), shape)
+    asked = Model(network, params, state, shape, ("a", "b"))
+    rows = OnDisk(x)
+    np.testing.assert_allclose(asked.outputs(rows), asked.outputs(x), rtol=1e-12)
+    assert rows.most <= 1 << 22
+    assert asked.outputs(OnDisk(x[:0])).shape == (0, 2)

@@ -18,6 +18,7 @@ from deltarule.network.layers.contract import Shape
 from deltarule.network.network import HostParams, Network, Params, images_at_once
 
 CHUNK = 1024  # examples asked at once, fewer images; remainders are padded to a power of two
+NUMBERS = 1 << 22  # of their inputs, at most
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,9 +52,13 @@ class Model:
 
     def logits(self, x: np.ndarray) -> np.ndarray:
         """Return the last layer's weighted inputs z [n, outputs] for raw inputs x [n, ...]."""
-        x = self._checked(x)
-        most = images_at_once(self.network, self.shape) or CHUNK
-        parts = [self._ask(x[first : first + most]) for first in range(0, len(x), most)]
+        if not hasattr(x, "dtype"):  # else a part at a time, also of what is read from the disk
+            x = np.asarray(x)
+        self._check_shape(x.shape)
+        most = min(images_at_once(self.network, self.shape) or CHUNK, self._held)
+        slices = [slice(first, first + most) for first in range(0, len(x), most)]
+        given: Any = x.read(slices) if hasattr(x, "read") else map(x.__getitem__, slices)
+        parts = [self._ask(self._as_taken(part)) for part in given]
         outputs = self.network.output_shape(self.shape)
         return np.concatenate(parts) if parts else np.zeros((0, *outputs), self.dtype)
 
@@ -75,13 +80,20 @@ class Model:
             raise ValueError("labels are names of classes, but this model has none: use predict.")
         return [self.classes[index] for index in self.predict(x)]
 
-    def _checked(self, x: np.ndarray) -> np.ndarray:
-        x = narrowed("x", np.asarray(x), self.dtype)
-        if x.ndim < 2 or math.prod(x.shape[1:]) != math.prod(self.shape):
+    @property
+    def _held(self) -> int:
+        """How many inputs may be held at once: a power of two, for ``_ask`` pads to one."""
+        return 1 << (max(NUMBERS // math.prod(self.shape), 1).bit_length() - 1)
+
+    def _check_shape(self, shape: Shape) -> None:
+        if len(shape) < 2 or math.prod(shape[1:]) != math.prod(self.shape):
             raise ValueError(
                 f"x must hold inputs of shape {self.shape} behind a batch axis, got an array of "
-                f"shape {x.shape}; for a single input pass x[None]."
+                f"shape {shape}; for a single input pass x[None]."
             )
+
+    def _as_taken(self, x: np.ndarray) -> np.ndarray:
+        x = narrowed("x", np.asarray(x), self.dtype)
         return x.reshape(len(x), *(self.network.shape or self.shape))
 
     def _ask(self, x: np.ndarray) -> np.ndarray:

@@ -327,6 +327,9 @@ def test_what_we_lean_on_is_there():
         "layer_units",
         "_loss_grad_lbfgs": "self packed_coef_inter X y sample_weight activations deltas "
         "coef_grads intercept_grads",
+        "_fit": "self X y sample_weight incremental",
+        "_forward_pass_fast": "self X check_input",
+        "_init_coef": "self fan_in fan_out dtype",
         "_initialize": "self y layer_units dtype",
         "_update_no_improvement_count": "self early_stopping X y sample_weight",
     }.items():
@@ -342,6 +345,12 @@ def test_what_we_lean_on_is_there():
     for each in (neural_network.MLPClassifier, neural_network.MLPRegressor):
         arguments = inspect.signature(each._validate_input).parameters
         assert list(arguments) == ["self", "X", "y", "incremental", "reset"]
+        assert list(inspect.signature(each._score).parameters) == [
+            "self",
+            "X",
+            "y",
+            "sample_weight",
+        ]
     fitted = neural_network.MLPClassifier(**SMALL).fit(X, Y)
     for name in ("_optimizer", "_random_state", "_label_binarizer", "_no_improvement_count", "t_"):
         assert hasattr(fitted, name), name

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
+from sklearn.base import is_classifier
 
 Part = tuple[Any, Any, Any]  # inputs, targets, weights or None
 
 SCIKIT_LEARN = ("identity", "logistic", "tanh", "relu")  # its activations
+NAMES = {"logistic": "sigmoid"}  # scikit-learn's, where ours are others
 OURS = ("dropout", "l1", "cost", "optimizer", "committee", "callbacks")  # None, 0 or () by default
 INSIDE = ("sklearn", "deltarule")  # whose lines tell a user nothing
 WHOLE = ("layers", "augment")
@@ -25,6 +27,16 @@ def beyond_scikit_learn(net: Any) -> list[str]:
     if net.precision == "bfloat16":
         names.append("precision")
     return names
+
+
+def usual_cost(net: Any) -> str:
+    """Return the cost that scikit-learn takes, by our name for it."""
+    return "cross_entropy" if is_classifier(net) else "quadratic"
+
+
+def exclusive(net: Any) -> bool:
+    """Return whether a sample is of one class: not for several labels, nor for quantities."""
+    return is_classifier(net) and not net._label_binarizer.y_type_.startswith("multilabel")
 
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:

@@ -19,7 +19,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOptimizer
 
 from deltarule.estimators import program
-from deltarule.estimators.asked import Part, warn
+from deltarule.estimators.asked import Part, beyond_scikit_learn, warn
 from deltarule.estimators.interface import Interface
 from deltarule.estimators.program import Examples, Kind
 from deltarule.estimators.progress import Bar
@@ -36,7 +36,7 @@ class Compiled(Interface):
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
         part = X, y, self._weighed(y, sample_weight, incremental)
-        if self._beyond():
+        if beyond_scikit_learn(self):
             self._fit_by_engine(part, incremental)
             return
         self._forget_engine()
@@ -52,10 +52,6 @@ class Compiled(Interface):
                 warn("Training interrupted by user.")
         if self.early_stopping:
             self.coefs_, self.intercepts_ = self._best_coefs, self._best_intercepts
-
-    def _forget_engine(self) -> None:
-        for name in ("_model", "_state"):
-            self.__dict__.pop(name, None)
 
     def _fit_by_engine(self, part: Part, incremental: bool) -> None:
         from deltarule.estimators import engine  # loads optax, which only training by it needs
@@ -163,7 +159,7 @@ class Compiled(Interface):
         self, X: Any, y: np.ndarray, sample_weight: np.ndarray | None, *rest: Any
     ) -> None:
         part = X, y, self._weighed(y, sample_weight, incremental=False)
-        if self._beyond():
+        if beyond_scikit_learn(self):
             self._fit_by_engine(part, incremental=False)
             return
         if getattr(self, "_given", None) is not None:

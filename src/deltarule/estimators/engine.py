@@ -24,14 +24,14 @@ from sklearn.exceptions import ConvergenceWarning
 from deltarule.committee import Committee
 from deltarule.data import Dataset
 from deltarule.errors import DivergedError
-from deltarule.estimators.asked import Part, on_device, warn
+from deltarule.estimators.asked import NAMES, Part, exclusive, on_device, warn
 from deltarule.estimators.memory import check_weights
 from deltarule.estimators.models import cost_of_each, dense_array, shares, weights_and_biases
 from deltarule.estimators.progress import Bar
 from deltarule.estimators.translation import check, dataset, network_of, recipe_of
 from deltarule.learning import Callback, Recipe, Run, TrainState, fit
 from deltarule.learning.state import Best
-from deltarule.network import Network
+from deltarule.network import Network, kernels
 from deltarule.network.network import HostParams
 
 INTERRUPTED = "interrupted"
@@ -66,7 +66,7 @@ def answers(owner: Any, x: Any) -> np.ndarray:
     """Return the outputs [n, n_outputs_] for checked inputs: of classes, probabilities."""
     model, x = owner._model, dense_array(x)
     outputs = np.array(model.outputs(x.reshape(len(x), *model.shape)))
-    if not is_classifier(owner) or owner._label_binarizer.y_type_.startswith("multilabel"):
+    if not exclusive(owner):
         return outputs
     outputs = shares(outputs, owner.out_activation_)
     return outputs[:, 1:] if outputs.shape[1] > owner.n_outputs_ == 1 else outputs
@@ -166,10 +166,9 @@ class _Follow(Callback):
         self.losses: list[float] = []
         self.scores: list[float] = []
         known = vars(owner)  # nothing of the kind after a fit by lbfgs
-        self.best_loss = _or(known.get("best_loss_"), np.inf)
-        self.best_score = _or(known.get("best_validation_score_"), -np.inf)
-        if owner.early_stopping:
-            self.best_score = -np.inf  # the best of earlier fits is no weights' any more
+        best = known.get("best_loss_")
+        self.best_loss = np.inf if best is None else best
+        self.best_score = -np.inf  # the best of earlier fits is no weights' any more
         self.waited = known.get("_no_improvement_count", 0)
 
     def started(self, run: Run) -> None:
@@ -236,7 +235,7 @@ class _Follow(Callback):
 
 def _side_by_side(begin: Sequence[Callable[[], Run]], end: threading.Event) -> list[Run]:
     """Train as many at a time as there are cores; on an accelerator one after another."""
-    cores = (os.cpu_count() or 1) if jax.default_backend() == "cpu" else 1
+    cores = (os.cpu_count() or 1) if kernels.current_backend() == "cpu" else 1
     with ThreadPoolExecutor(cores) as pool:
         futures = [pool.submit(each) for each in begin]
         try:
@@ -310,9 +309,6 @@ def _mean(each: Sequence[Sequence[float]]) -> list[np.float64]:
     ]
 
 
-def _or(value: Any, otherwise: float) -> float:
-    return otherwise if value is None else value
-
-
 def _named(output: str) -> str:
-    return {"sigmoid": "logistic"}.get(output, output)
+    """Return scikit-learn's name of an output."""
+    return next((theirs for theirs, ours in NAMES.items() if ours == output), output)

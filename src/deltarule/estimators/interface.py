@@ -20,7 +20,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from deltarule.estimators.asked import SCIKIT_LEARN, Part, beyond_scikit_learn, on_device
+from deltarule.estimators.asked import SCIKIT_LEARN, Part, on_device
 from deltarule.estimators.history import History
 from deltarule.estimators.memory import check_classes, check_weights
 
@@ -153,8 +153,12 @@ class Interface(BaseMultilayerPerceptron):  # type: ignore[misc]
         check_weights(f"layers of {layer_units} units", weights, dtype, remedy)
         super()._initialize(y, layer_units, dtype)
         self._records: list[dict[str, Any]] = []
-        for name in ("_model", "_state", "_optimizer"):
-            self.__dict__.pop(name, None)  # of an earlier fit
+        self.__dict__.pop("_optimizer", None)  # of an earlier fit
+        self._forget_engine()
+
+    def _forget_engine(self) -> None:
+        for name in ("_model", "_state"):
+            self.__dict__.pop(name, None)
 
     # ---- what counts how much, and what is held out
 
@@ -272,6 +276,3 @@ class Interface(BaseMultilayerPerceptron):  # type: ignore[misc]
         X, y = self._validate_input(X, y, True, reset=False)
         with on_device(self.device):
             return explain(models.explained(self), models.dense_array(X), y.reshape(len(y), -1))
-
-    def _beyond(self) -> list[str]:
-        return beyond_scikit_learn(self)

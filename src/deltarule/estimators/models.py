@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy.sparse import issparse
-from sklearn.base import is_classifier
 
 from deltarule.committee import Committee
+from deltarule.estimators.asked import NAMES, exclusive, usual_cost
 from deltarule.learning.costs import TARGETS, cost_function, targets
 from deltarule.network import Activation, Dense, Model, Network
 from deltarule.network.activations import activation
@@ -22,7 +22,6 @@ from deltarule.network.layers import Layer
 from deltarule.network.layers.contract import is_weight
 from deltarule.network.network import HostParams
 
-NAMES = {"logistic": "sigmoid"}  # scikit-learn's, where ours are others
 Function = Callable[[jax.Array], jax.Array]
 
 
@@ -44,7 +43,7 @@ def explained(owner: Any) -> Explained:
     if owner.loss == "poisson":  # as in scikit-learn: the deviance but for what is constant
         return Explained(model, jnp.exp, lambda z, y: (jnp.exp(z) - y * z).sum(-1), *numbers)
     output = model.network.output
-    cost = cost_function(owner.cost or _usual_cost(owner), output)
+    cost = cost_function(owner.cost or usual_cost(owner), output)
 
     def of_targets(z: jax.Array, y: np.ndarray) -> jax.Array:
         if z.shape[1] > y.shape[1]:  # two outputs for two classes
@@ -61,10 +60,6 @@ def cost_of_each(model: Model, cost: str, data: Any) -> np.ndarray:
         z, output = jnp.asarray(model.logits(data.x)), model.network.output
         y = targets(jnp.asarray(data.y), z.shape[1], 0.0, z.dtype, output)
         return np.asarray(cost_function(cost, output)(z, y))
-
-
-def _usual_cost(owner: Any) -> str:
-    return "cross_entropy" if is_classifier(owner) else "quadratic"
 
 
 def model_of(owner: Any) -> Model | Committee:
@@ -97,14 +92,12 @@ def _plain(owner: Any) -> Model:
 
 def _with_classes(owner: Any, model: Model) -> Model:
     """Return ``model`` with classes; one sigmoid output becomes a softmax of two, 0 and z."""
-    single = is_classifier(owner) and not owner._label_binarizer.y_type_.startswith("multilabel")
-    if not single or model.classes:
+    if not exclusive(owner) or model.classes:
         return model
     classes = tuple(map(str, owner.classes_))
     network, params = model.network, list(model.params)
     if network.output == "softmax":
         return replace(model, classes=classes)
-    last = next(at for at, layer in enumerate(params) if layer is params[-2])
     dense, end = network.layers[-2:]
     if len(classes) != 2 or not isinstance(dense, Dense) or end != Activation("sigmoid"):
         raise ValueError(
@@ -112,8 +105,7 @@ def _with_classes(owner: Any, model: Model) -> Model:
             f"{len(classes)}; give layers that end in Dense({len(classes)}), "
             "Activation('softmax')."
         )
-    old = params[last]
-    params[last] = {name: np.concatenate([0 * array, array]) for name, array in old.items()}
+    params[-2] = {name: np.concatenate([0 * array, array]) for name, array in params[-2].items()}
     layers = (*network.layers[:-2], replace(dense, units=2), Activation("softmax"))
     wider = Network(*layers, shape=network.shape)
     return replace(model, network=wider, params=tuple(params), classes=classes)

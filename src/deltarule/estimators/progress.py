@@ -1,7 +1,6 @@
 """A bar on stderr while an estimator learns."""
 
 import threading
-from types import TracebackType
 from typing import Any, Self
 
 
@@ -22,12 +21,7 @@ class Bar:
             self._progress.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._progress is not None:
             self._progress.stop()
 

@@ -9,6 +9,7 @@ from sklearn.base import is_classifier
 from deltarule.choices import choose
 from deltarule.data import Dataset
 from deltarule.data.augment import Augment
+from deltarule.estimators.asked import NAMES, beyond_scikit_learn, exclusive, usual_cost
 from deltarule.estimators.trainer import batch_size
 from deltarule.learning import Callback, Recipe
 from deltarule.learning.optimizers import OPTIMIZERS
@@ -17,13 +18,12 @@ from deltarule.network.activations import ACTIVATIONS
 from deltarule.network.architectures import architecture
 from deltarule.network.layers import Layer, Shape
 
-NAMES = {"logistic": "sigmoid"}  # scikit-learn's, where ours are others
 SIZES = {"hidden_layer_sizes": (100,), "activation": "relu", "dropout": 0.0}
 
 
 def check(owner: Any, incremental: bool) -> None:
     """Refuse what could not be carried over, naming both sides of the contradiction."""
-    asked = owner._beyond()[0]
+    asked = beyond_scikit_learn(owner)[0]
     refused = {
         "loss='poisson'": getattr(owner, "loss", None) == "poisson",
         "shuffle=False": not owner.shuffle and not _on_all_data(owner),
@@ -70,18 +70,13 @@ def network_of(owner: Any, features: int) -> Network:
     if owner.layers is None:
         return _dense(owner, features)
     network = _whole(owner, features)
-    exclusive = is_classifier(owner) and not _several_labels(owner)
-    if network.output == "softmax" and not exclusive:
+    if network.output == "softmax" and not exclusive(owner):
         what = "several labels" if is_classifier(owner) else "quantities"
         raise ValueError(
             f"the layers end in softmax, whose outputs are shares of 1, and y holds {what}; end "
             "them in Dense(outputs) and, for labels, Activation('sigmoid')."
         )
     return network
-
-
-def _several_labels(owner: Any) -> bool:
-    return bool(owner._label_binarizer.y_type_.startswith("multilabel"))
 
 
 def _whole(owner: Any, features: int) -> Network:
@@ -138,9 +133,8 @@ def dataset(owner: Any, network: Network, x: np.ndarray, y: np.ndarray) -> Datas
     images = getattr(owner, "_image_shape", None)
     if images:
         x = x.reshape(len(x), *images)
-    labels = is_classifier(owner) and not _several_labels(owner)
-    k = len(owner.classes_) if labels else 0
-    if labels and k > 1 and network.output_shape(x.shape[1:])[-1] == k:
+    k = len(owner.classes_) if exclusive(owner) else 0
+    if k > 1 and network.output_shape(x.shape[1:])[-1] == k:
         indices = y.argmax(1) if y.shape[1] > 1 else y[:, 0].astype(np.int64)
         return Dataset(x, indices, tuple(map(str, owner.classes_)))
     return Dataset(x, y.astype(x.dtype))
@@ -152,12 +146,11 @@ def recipe_of(owner: Any, examples: int, weight: np.ndarray | None, dtype: Any) 
     method = choose("optimizer", optimizer, OPTIMIZERS)
     batch = examples if method.all_data else batch_size(owner.batch_size, examples)
     weighs = batch if weight is None else batch * _mean_weight(weight)
-    cost = owner.cost or ("cross_entropy" if is_classifier(owner) else "quadratic")
     seed = int(owner._random_state.randint(2**31 - 1))
     if owner.warm_start:
         seed = (seed + owner.t_) % 2**31  # other shuffles and masks than in the fit before
     return Recipe(
-        cost=cost, optimizer=optimizer, seed=seed, epochs=owner.max_iter,
+        cost=owner.cost or usual_cost(owner), optimizer=optimizer, seed=seed, epochs=owner.max_iter,
         learning_rate=owner.learning_rate_init if method.learning_rate else None,
         batch_size=None if method.all_data else batch,
         l1=owner.l1 / weighs, l2=owner.alpha / weighs,

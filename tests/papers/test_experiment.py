@@ -60,6 +60,12 @@ def test_the_test_set_is_asked_with_the_weights_of_the_best_epoch(splits: Splits
     expected = evaluate(keep.run.model, splits.test).accuracy
     assert share(measured["accuracy"]) == pytest.approx(expected, abs=1e-6)
     assert measured["accuracy"] != measured["best"]
+    assert measured["asked"] == len(splits.test)
+    answers = splits.test.y.copy()
+    for image, answer in measured["wrong"].items():
+        assert answers[int(image)] != answer
+        answers[int(image)] = answer
+    assert (answers == keep.run.model.predict(splits.test.x)).all()
 
 
 def test_measured_only_at_the_end(splits: Splits) -> None:

@@ -2,9 +2,11 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tiny_study import BASELINE, STUDY, VOTE, best_on_validation, experiment
 
@@ -87,15 +89,26 @@ def test_a_second_start_runs_only_what_is_missing(tmp_path: Path) -> None:
     assert (log.runs, fewer) == ([], again)
 
 
-def test_more_seeds_or_another_recipe_run_again(tmp_path: Path) -> None:
+def test_more_seeds_join_those_before(tmp_path: Path) -> None:
     only = {"only": ["tiny-final"]}
-    run(tmp_path, **only)
-    _, log = run(tmp_path, seeds=3, **only)
-    assert [seed for _, seed in sorted(log.runs)] == [0, 1, 2]
+    (two,), _ = run(tmp_path / "grown", **only)
+    (three,), log = run(tmp_path / "grown", seeds=3, **only)
+    assert log.plan == (1, 1, 0)
+    assert log.runs == [("tiny-final", 2)]
+    assert three["reached"][:2] == two["reached"]
+    (at_once,), _ = run(tmp_path / "at once", seeds=3, **only)
+    assert timeless(three) == timeless(at_once)
+
+
+def test_another_recipe_runs_again_and_takes_the_place_of_the_first(tmp_path: Path) -> None:
+    run(tmp_path, only=["tiny-final"])
     for change in ({"recipe": Recipe(epochs=2, learning_rate=0.5)}, {"training": 500}):
         other = dataclasses.replace(STUDY, experiments=(experiment(**change),))
-        assert stored(tmp_path, other, other.experiments[0], 1) is None
-        assert stored(tmp_path, STUDY, STUDY.experiments[0], 3) is not None
+        assert stored(tmp_path, other, other.experiments[0]) is None
+        assert stored(tmp_path, STUDY, STUDY.experiments[0]) is not None
+    _, log = run(tmp_path, other, seeds=1)
+    assert log.runs == [("tiny-final", 0)]
+    assert stored(tmp_path, STUDY, STUDY.experiments[0]) is None
 
 
 def test_a_corrected_claim_needs_no_run(tmp_path: Path) -> None:
@@ -129,23 +142,75 @@ def test_a_run_goes_on_from_its_last_checkpoint(tmp_path: Path, monkeypatch: Any
     assert min(log.epochs) >= 1  # it did not begin again
 
 
-def test_a_vote_takes_the_networks_of_its_experiment(tmp_path: Path) -> None:
+def test_a_vote_counts_the_answers_of_its_experiment(tmp_path: Path) -> None:
     study = dataclasses.replace(STUDY, experiments=(VOTE.of, VOTE))
     (of, vote), log = run(tmp_path, study, seeds=2)
-    (measured,) = vote["reached"]
-    assert measured["members"][:2] == [each["accuracy"] for each in of["reached"]]
-    assert len(measured["members"]) == VOTE.members == 3
-    assert log.runs[-1] == (VOTE.name, 0)
-    assert sorted(path.name[-5:] for path in (tmp_path / "runs").iterdir()) == [
-        "seed0", "seed1", "seed2",
-    ]  # fmt: skip
+    assert log.plan == (2, 3, 0)  # a vote of three takes three seeds, however few are asked for
+    assert sorted(log.runs) == [(VOTE.of.name, seed) for seed in range(3)]
+    assert of["seeds"] == [0, 1, 2]
+    (counted,) = vote["reached"]
+    assert counted["members"] == [each["accuracy"] for each in of["reached"]]
+    assert counted["seconds"] == pytest.approx(sum(each["seconds"] for each in of["reached"]))
     models = [load_model(path / "model.safetensors") for path in (tmp_path / "runs").iterdir()]
     test = data.load("digits").test
-    together = evaluate(Committee(tuple(models), combine="vote"), test)
-    assert measured["accuracy"] == round(100 * together.accuracy, 4)
-    assert "test set is asked once" in vote["protocol"]
-    (again,), _ = run(tmp_path / "alone", dataclasses.replace(study, experiments=(VOTE,)))
+    answers = np.array([model.predict(test.x) for model in models])
+    votes = (answers[:, :, None] == np.arange(10)).sum(axis=0)  # [images, classes]
+    right = votes[np.arange(len(test)), test.y]
+    votes[np.arange(len(test)), test.y] = 0
+    assert counted["accuracy"] == round(100 * (right > votes.max(axis=1)).mean(), 4)
+    assert counted["unanimous"] == round(100 * (right == 3).mean(), 4)
+    together = evaluate(Committee(tuple(models), combine="vote"), test).accuracy
+    assert together >= counted["accuracy"] / 100 - 1e-6  # a committee gives ties to the mean
+    assert "A tie is an error" in vote["protocol"]
+
+
+def test_a_vote_needs_no_network_once_the_answers_are_there(tmp_path: Path) -> None:
+    study = dataclasses.replace(STUDY, experiments=(VOTE.of, VOTE))
+    (_, vote), _ = run(tmp_path, study)
+    shutil.rmtree(tmp_path / "runs")
+    (tmp_path / "tiny-vote.json").unlink()
+    (again,), log = run(tmp_path, study, only=["tiny-vote"])
+    assert (again, log.plan, log.runs) == (vote, (1, 0, 1), [])
+    (alone,), log = run(tmp_path / "alone", dataclasses.replace(study, experiments=(VOTE,)))
+    assert timeless(alone) == timeless(vote)
+    assert len(log.runs) == 3
+
+
+def test_a_vote_asks_again_where_the_answers_were_not_kept(tmp_path: Path) -> None:
+    study = dataclasses.replace(STUDY, experiments=(VOTE.of, VOTE))
+    (of, vote), _ = run(tmp_path, study)
+    del of["reached"][1]["wrong"]
+    (tmp_path / "tiny-test.json").write_text(json.dumps(of))
+    _, log = run(tmp_path, study, only=["tiny-test"])
+    assert log.runs == []
+    (again,), log = run(tmp_path, study, only=["tiny-vote"])
+    assert log.runs == [(VOTE.of.name, 1)]
     assert timeless(again) == timeless(vote)
+
+
+def test_a_vote_counted_by_hand() -> None:
+    """Five members, 100 images: one of two votes against three, a tie, a plurality, a majority."""
+    answers = [
+        {"7": 1, "20": 4, "31": 0},
+        {"7": 1, "20": 4, "31": 2},
+        {"20": 9, "31": 3},
+        {"20": 9, "50": 5},
+        {"50": 5},
+        {str(image): 0 for image in range(100)},  # a sixth, who is not asked
+    ]
+    measured = [
+        {"seed": seed, "accuracy": 100.0 - len(wrong), "asked": 100, "wrong": wrong, "seconds": 1.5}
+        for seed, wrong in enumerate(answers)
+    ]
+    counted = dataclasses.replace(VOTE, members=5).count(measured[::-1])
+    # 7: three right against two. 20: one right, two 4, two 9. 31: two right, three others that
+    # differ. 50: three right against two. So 20 alone is missed.
+    assert counted["accuracy"] == 99.0
+    assert counted["unanimous"] == 96.0
+    assert counted["members"] == [97.0, 97.0, 98.0, 98.0, 99.0]
+    assert (counted["seed"], counted["seconds"]) == (0, 7.5)
+    tied = [{**each, "wrong": {"3": 8} if each["seed"] in (1, 2) else {}} for each in measured[:4]]
+    assert dataclasses.replace(VOTE, members=4).count(tied)["accuracy"] == 99.0  # two against two
 
 
 def test_shifted_training_sees_five_images_for_one(tmp_path: Path) -> None:
@@ -162,7 +227,7 @@ def test_a_result_from_before_there_was_augmentation_is_still_one(tmp_path: Path
     del result["setup"]["shifted"], result["setup"]["recipe"]["augment"]
     del result["setup"]["recipe"]["average"]
     (tmp_path / "tiny-final.json").write_text(json.dumps(result))
-    assert stored(tmp_path, STUDY, each, 2) is not None
+    assert stored(tmp_path, STUDY, each) is not None
 
 
 def test_opt_in_experiments_run_only_by_name(tmp_path: Path) -> None:
@@ -185,7 +250,8 @@ def test_ctrl_c_keeps_what_is_finished_and_stops_the_rest(tmp_path: Path) -> Non
 
     with pytest.raises(KeyboardInterrupt):
         list(reproduce(study, tmp_path, seeds=2, watcher=Interrupt()))
-    assert not list(tmp_path.glob("*.json"))  # the interrupted run is no result
+    (kept,) = tmp_path.glob("*.json")  # of the interrupted runs there is no result
+    assert json.loads(kept.read_text())["seeds"] == [0, 1]
 
     waiting = reproduce(study, tmp_path, seeds=2)
     assert next(waiting)["name"] == "tiny-final"

@@ -3,14 +3,16 @@
 import dataclasses
 import json
 import os
+from typing import Any
 
+import jax
 import numpy as np
 import pytest
 from tiny_study import experiment
 
-from deltarule import Dataset, Network, Splits, data, fit, textbook
+from deltarule import Dataset, Dropout, Network, Splits, data, fit, textbook
 from deltarule.learning.schedules import learning_rates
-from deltarule.papers import STUDIES, Baseline, Experiment, nielsen
+from deltarule.papers import STUDIES, Baseline, Experiment, chapter6, nielsen
 from deltarule.papers.experiment import Study
 
 FIGURES = {"first", "best", "best_epoch", "final", "train_accuracy", "train_cost"}
@@ -181,3 +183,27 @@ def test_one_epoch_of_the_talk_on_mnist() -> None:
 
 def test_the_helper_is_not_a_claim() -> None:
     assert experiment().name not in {**TALK, **NIELSEN}
+
+
+def test_a_step_with_dropout_as_the_book_takes_it() -> None:
+    """Twice our weights, half of what we hand on, four times our rate: the same step.
+
+    His program drops inputs and scales at prediction alone, ours scales while training.
+    """
+    each = next(each for each in chapter6.STUDY.experiments if each.name == "nielsen-ch6-dropout")
+    assert isinstance(each, Experiment)
+    rate, dropout = each.recipe.learning_rate, Dropout(1 - chapter6.KEPT)
+    rng, key = np.random.default_rng(0), jax.random.key(1)
+    x, y = rng.random((10, 6)), rng.normal(size=(10, 4))
+    ours = rng.normal(size=(4, 6))
+    kept, _ = dropout.apply({}, {}, np.ones_like(x), key=key, train=True)
+    assert 0 < np.count_nonzero(kept) < kept.size, "no case for this test"
+
+    def cost(weights: Any, seen: Any) -> Any:
+        return ((jax.nn.relu(seen @ weights.T) - y) ** 2).mean()
+
+    his = 2 * ours
+    his = his - 0.03 * jax.grad(cost)(his, x * (kept != 0))
+    ours = ours - rate * jax.grad(cost)(ours, dropout.apply({}, {}, x, key=key, train=True)[0])
+    np.testing.assert_allclose(his / 2, ours, rtol=1e-5)
+    np.testing.assert_allclose(x / 2 @ his.T, x @ ours.T, rtol=1e-5, atol=1e-6)  # at prediction

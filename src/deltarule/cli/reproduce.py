@@ -26,8 +26,8 @@ def reproduce(
 ) -> int:
     """Run the experiments of STUDY with several seeds and compare with what it claims.
 
-    An experiment whose result is kept already, with the same recipe and as many seeds, is not
-    run again: the same command goes on where it was stopped.
+    What is kept already of the same recipe is not run again: the same command goes on where it was
+    stopped, and more seeds join those before.
     """
     ready(device)
     from deltarule.cli import reproducing

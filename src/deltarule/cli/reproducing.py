@@ -14,7 +14,7 @@ from rich.table import Table
 from deltarule.choices import choose
 from deltarule.cli.options import on_terminal
 from deltarule.learning import Run
-from deltarule.papers import STUDIES, Vote, Watcher, reproduce
+from deltarule.papers import STUDIES, Watcher, reproduce
 from deltarule.papers.experiment import Either, Measured
 from deltarule.papers.results import Result, claim
 from deltarule.papers.table import figures, verdict
@@ -138,13 +138,8 @@ class Bars(Lines):
     def measured(self, experiment: Either, measured: Measured) -> None:
         """Take the bar of this run away."""
         super().measured(experiment, measured)
-        done = [
-            key
-            for key in self._under_way
-            if key == (experiment.name, measured["seed"])
-            or (key[0] == experiment.name and isinstance(experiment, Vote))
-        ]
-        for key in done:
+        key = experiment.name, measured["seed"]
+        if key in self._under_way:
             self._bars.remove_task(self._under_way.pop(key))
         self._bars.update(self._all, completed=self.done, figures=f"{self.done}/{self.runs}")
 

@@ -22,7 +22,7 @@ RESULTS = Path("papers/results")  # in the checkout, where results are published
 def document(study: Study, experiment: Either, measured: Sequence[Measured]) -> Result:
     """Return the result of ``experiment`` as plain data; accuracies in %, seconds of training.
 
-    sd is that of a sample (n - 1), None for a single run.
+    sd is that of a sample (n - 1), None for a single run; versions and machine are those of now.
     """
     accuracies = [each["accuracy"] for each in measured]
     return {
@@ -74,8 +74,8 @@ def store(folder: Path, result: Result) -> Path:
     return path
 
 
-def stored(folder: Path, study: Study, experiment: Either, seeds: int) -> Result | None:
-    """Return the result in ``folder`` if it is of this setup and of at least so many seeds.
+def stored(folder: Path, study: Study, experiment: Either) -> Result | None:
+    """Return the result in ``folder`` if it is of this setup, of whatever seeds.
 
     Its claim is the one that ``experiment`` makes now. Raises ``DataError`` if the file is damaged.
     """
@@ -86,8 +86,20 @@ def stored(folder: Path, study: Study, experiment: Either, seeds: int) -> Result
     same = (
         _completed(result["setup"]) == _plain(experiment.setup()) and result["data"] == study.data
     )
-    enough = len(result["seeds"]) >= len(experiment.seeds(seeds))
-    return {**result, **claim(study, experiment)} if same and enough else None
+    return {**result, **claim(study, experiment)} if same else None
+
+
+def add(folder: Path, study: Study, experiment: Either, measured: Measured) -> Result:
+    """Store ``measured`` with the other seeds of this setup that are in ``folder``; return all.
+
+    A result of another setup gives way. Raises as ``stored`` and ``store`` do.
+    """
+    before = stored(folder, study, experiment)
+    seeds = {each["seed"]: each for each in (before["reached"] if before else [])}
+    seeds[measured["seed"]] = measured
+    result = document(study, experiment, [seeds[seed] for seed in sorted(seeds)])
+    store(folder, result)
+    return result
 
 
 def read(path: Path) -> Result:

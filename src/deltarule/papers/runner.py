@@ -12,7 +12,15 @@ from pathlib import Path
 from deltarule import Callback, Run, Splits, data
 from deltarule.choices import choose
 from deltarule.papers import results
-from deltarule.papers.experiment import Either, Measured, Study, Vote, run_folder
+from deltarule.papers.experiment import (
+    Baseline,
+    Either,
+    Experiment,
+    Measured,
+    Study,
+    Vote,
+    run_folder,
+)
 
 
 class Watcher:
@@ -37,14 +45,14 @@ def reproduce(
     only: Sequence[str] = (),
     watcher: Watcher | None = None,
 ) -> Iterator[results.Result]:
-    """Run the experiments of ``study``, store each result as it comes, and yield it.
+    """Run the experiments of ``study``, store each run's outcome as it comes, yield the results.
 
     Args:
         study: one of ``STUDIES``.
-        folder: where results are kept. An experiment is not run again while its result there is
-            of the same setup and of at least as many seeds, so a study goes on where it stopped.
+        folder: where results are kept. A seed whose outcome of the same setup is there already is
+            not run again, so a study goes on where it stopped, and more seeds join those before.
             Each run has a folder in ``folder/runs`` and goes on from its last checkpoint.
-        seeds: how many seeds, from 0.
+        seeds: how many seeds, from 0. A vote takes as many of its experiment as it has members.
         jobs: how many runs at a time.
         only: names of experiments; without any, all but those that are opt-in.
         watcher: told about progress.
@@ -59,31 +67,17 @@ def reproduce(
             raise ValueError(f"{name} must be at least 1, got {number}.")
     watcher = watcher or Watcher()
     wanted = selected(study, only)
-    found = {each.name: results.stored(folder, study, each, seeds) for each in wanted}
-    missing = [each for each in wanted if found[each.name] is None]
-    runs = sum(len(each.seeds(seeds)) for each in missing)
-    watcher.planned(len(wanted), runs, len(wanted) - len(missing))
-    stop, lock = threading.Event(), threading.Lock()
+    runs = _Runs(study, folder, watcher, wanted, seeds)
+    watcher.planned(len(wanted), runs.count, sum(map(runs.is_kept, wanted)))
     with ThreadPoolExecutor(jobs) as pool:
         try:
-            splits = data.load(study.data) if missing else None
-            links = {each.name: _Link(each, watcher, lock, stop, folder) for each in missing}
-            # a vote waits for those who vote: their runs are done before it is reached below
-            votes = {each.name for each in missing if isinstance(each, Vote)}
-            pending = {
-                name: links[name].submit(pool, splits, seeds) for name in links if name not in votes
-            }
+            pending = runs.submit(pool)
             for each in wanted:
-                result = found[each.name]
-                if result is None:
-                    if each.name in votes:
-                        pending[each.name] = links[each.name].submit(pool, splits, seeds)
-                    measured = [future.result() for future in pending[each.name]]
-                    result = results.document(study, each, measured)
-                results.store(folder, result)
-                yield result
+                for run in pending[_who_runs(each).name]:
+                    run.result()
+                yield runs.result(each)
         except BaseException:  # Ctrl-C too: end the runs under way at their next call
-            stop.set()
+            runs.stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
@@ -98,38 +92,85 @@ def selected(study: Study, only: Sequence[str] = ()) -> list[Either]:
     return [each for each in study.experiments if not each.opt_in]
 
 
+def _who_runs(experiment: Either) -> Experiment | Baseline:
+    """Return the experiment whose runs are the runs of this one."""
+    return experiment.of if isinstance(experiment, Vote) else experiment
+
+
+class _Runs:
+    """The runs that are still to be done, and the results of all."""
+
+    def __init__(
+        self, study: Study, folder: Path, watcher: Watcher, wanted: Sequence[Either], seeds: int
+    ) -> None:
+        self.study, self.folder, self.watcher = study, folder, watcher
+        self.stop, self.lock = threading.Event(), threading.Lock()
+        self.experiments = {_who_runs(each).name: _who_runs(each) for each in wanted}
+        self.missing: dict[str, list[int]] = {name: [] for name in self.experiments}
+        for each in wanted:
+            self._ask_for(each, seeds)
+
+    def _ask_for(self, experiment: Either, seeds: int) -> None:
+        """Add the seeds that ``experiment`` needs and that have no outcome yet."""
+        who, voting = _who_runs(experiment), isinstance(experiment, Vote)
+        kept = results.stored(self.folder, self.study, who)
+        known = {
+            each["seed"]
+            for each in (kept["reached"] if kept else [])
+            if "wrong" in each or not voting  # results once lacked the answers
+        }
+        needed = who.seeds(experiment.members if isinstance(experiment, Vote) else seeds)
+        missing = self.missing[who.name]
+        missing += [seed for seed in needed if seed not in known and seed not in missing]
+
+    @property
+    def count(self) -> int:
+        """How many runs there are to do."""
+        return sum(map(len, self.missing.values()))
+
+    def is_kept(self, experiment: Either) -> bool:
+        """Say whether nothing has to be run for ``experiment``."""
+        return not self.missing[_who_runs(experiment).name]
+
+    def submit(self, pool: ThreadPoolExecutor) -> dict[str, list[Future[None]]]:
+        """Put the runs in the queue; return them by the names of their experiments."""
+        splits = data.load(self.study.data) if self.count else None
+        return {
+            name: [pool.submit(self._run, self.experiments[name], seed, splits) for seed in seeds]
+            for name, seeds in self.missing.items()
+        }
+
+    def _run(self, experiment: Experiment | Baseline, seed: int, splits: Splits | None) -> None:
+        """Do one run and store its outcome with those of the other seeds."""
+        assert splits is not None
+        home = run_folder(self.folder / "runs", experiment, seed)
+        measured = experiment.measure(splits, seed, [_Link(self, experiment)], home)
+        with self.lock:
+            results.add(self.folder, self.study, experiment, measured)
+            self.watcher.measured(experiment, measured)
+
+    def result(self, experiment: Either) -> results.Result:
+        """Return the result of ``experiment``, whose runs are done, and store it as it is now."""
+        with self.lock:
+            result = results.stored(self.folder, self.study, _who_runs(experiment))
+            assert result is not None
+            if isinstance(experiment, Vote):
+                counted = experiment.count(result["reached"])
+                result = results.document(self.study, experiment, [counted])
+            results.store(self.folder, result)
+        return result
+
+
 class _Link(Callback):
     """Passes news of a run on to the watcher, and the wish to stop to the run."""
 
     every_epoch = False
 
-    def __init__(
-        self,
-        experiment: Either,
-        watcher: Watcher,
-        lock: threading.Lock,
-        stop: threading.Event,
-        folder: Path,
-    ) -> None:
-        self.experiment, self.watcher, self.lock, self.stop = experiment, watcher, lock, stop
-        self.runs = folder / "runs"
+    def __init__(self, runs: _Runs, experiment: Experiment | Baseline) -> None:
+        self.runs, self.experiment = runs, experiment
 
     def advanced(self, run: Run) -> None:
-        if self.stop.is_set():
+        if self.runs.stop.is_set():
             run.stop("interrupted")
-        with self.lock:
-            self.watcher.advanced(self.experiment, run)
-
-    def submit(
-        self, pool: ThreadPoolExecutor, splits: Splits | None, seeds: int
-    ) -> list[Future[Measured]]:
-        """Put the runs of the experiment in the queue; return what will come of them."""
-        assert splits is not None
-        return [pool.submit(self.measure, splits, seed) for seed in self.experiment.seeds(seeds)]
-
-    def measure(self, splits: Splits, seed: int) -> Measured:
-        folder = run_folder(self.runs, self.experiment, seed)
-        measured = self.experiment.measure(splits, seed, [self], folder)
-        with self.lock:
-            self.watcher.measured(self.experiment, measured)
-        return measured
+        with self.runs.lock:
+            self.runs.watcher.advanced(self.experiment, run)

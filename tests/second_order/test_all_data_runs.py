@@ -107,6 +107,8 @@ def test_the_gauss_newton_matrix_is_that_of_all_errors_at_once(weight, most, mon
             "levenberg_marquardt", Network(Dense(5), BatchNorm(), Dense(3)), {},
             "batch norm mixes them",
         ),
+        ("newton", NETWORK, {"precision": "bfloat16"}, "asks for second derivatives"),
+        ("levenberg_marquardt", NETWORK, {"precision": "bfloat16"}, "float32 or float64"),
     ],
 )  # fmt: skip
 def test_what_a_method_cannot_do_is_refused(name, network, changes, said):

@@ -66,6 +66,7 @@ def answers(owner: Any, x: Any) -> np.ndarray:
     """Return the outputs [n, n_outputs_] for checked inputs: of classes, probabilities."""
     model, x = owner._model, dense_array(x)
     outputs = np.array(model.outputs(x.reshape(len(x), *model.shape)))
+    outputs = outputs.astype(np.result_type(x, outputs), copy=False)  # as scikit-learn's products
     if not exclusive(owner):
         return outputs
     outputs = shares(outputs, owner.out_activation_)

@@ -55,7 +55,8 @@ class Recipe:
             average) w after each step (Polyak and Juditsky 1992); 0 keeps the last weights.
         seed: of initial weights, shuffles, cuts, dropout and augmentation.
         precision: "float32"; "float64"; or "bfloat16": products of numbers of 16 bits with sums of
-            32, and weights of 32, which is faster where the processor has units for it.
+            32, and weights of 32, which is faster where the processor has units for it; not for
+            newton and levenberg_marquardt.
 
     Raises ``ValueError`` for a value outside its range.
 

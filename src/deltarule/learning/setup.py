@@ -67,6 +67,11 @@ def _check_method(network: Network, train: Dataset, recipe: Recipe) -> None:
             f"optimizer {recipe.optimizer} is for networks of at most {most:,} parameters, got "
             f"{count:,}; choose {recipe.method.instead}."
         )
+    if recipe.method.curvature and recipe.precision == "bfloat16":
+        raise ValueError(
+            f"optimizer {recipe.optimizer} asks for second derivatives, which are not worked out "
+            "from products of 16 bits; choose precision float32 or float64."
+        )
     if recipe.method.quadratic and network.mixes_examples:
         raise ValueError(
             f"{recipe.optimizer} needs the errors of each example by itself, and batch norm mixes "

@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <new>
+#include <thread>
 #include <utility>
 
 #include "one_thread.hpp"
@@ -76,6 +77,82 @@ void parallel(Pool& pool, int pieces, const std::function<void(int)>& work) {
   }
   working.fetch_sub(1);
   if (job->failure) std::rethrow_exception(std::move(job->failure));  // a late helper has none
+}
+
+// What the members share. It outlives the team where a helper comes too late.
+struct Team::Shared {
+  static constexpr uint64_t kTask = uint64_t{1} << 32;
+
+  std::atomic<uint64_t> open{0};  // kTask times the number of the task, plus its pieces not taken
+  std::atomic<int64_t> done{0};
+  std::atomic<bool> over{false};
+  Work work = nullptr;  // these two change only while no piece is taken and not done
+  const void* what = nullptr;
+
+  bool do_one() {
+    uint64_t seen = open.load(std::memory_order_acquire);
+    while (seen % kTask != 0) {
+      if (open.compare_exchange_weak(seen, seen - 1, std::memory_order_acq_rel)) {
+        work(what, static_cast<int64_t>(seen % kTask) - 1);
+        done.fetch_add(1, std::memory_order_release);
+        return true;
+      }
+    }
+    return false;
+  }
+
+  void help() {
+    for (int idle = 0; !over.load(std::memory_order_acquire);) {
+      idle = do_one() ? 0 : rest(idle);
+    }
+  }
+
+  // Waits a moment; others may have the processor if it was a long time already.
+  static int rest(int idle) {
+    if (idle == kPatience) {
+      std::this_thread::yield();
+      return idle;
+    }
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+    return idle + 1;
+  }
+
+  static constexpr int kPatience = 1000;  // some ten microseconds
+};
+
+Team::Team(Pool& pool, int members) : shared_(std::make_shared<Shared>()) {
+  const int limit = static_cast<int>(std::max<int64_t>(pool.num_threads(), 1));
+  working.fetch_add(1);
+  try {
+    for (int i = 1; i < members; ++i) {
+      pool.Schedule([shared = shared_, limit] {
+        if (working.fetch_add(1) < limit) shared->help();
+        working.fetch_sub(1);
+      });
+    }
+  } catch (const std::bad_alloc&) {  // fewer helpers
+  }
+}
+
+Team::~Team() {
+  shared_->over.store(true, std::memory_order_release);
+  working.fetch_sub(1);
+}
+
+void Team::each(int64_t pieces, Work work, const void* what) {
+  Shared& shared = *shared_;
+  shared.work = work;
+  shared.what = what;
+  shared.done.store(0, std::memory_order_relaxed);
+  const uint64_t task = shared.open.load(std::memory_order_relaxed) / Shared::kTask + 1;
+  shared.open.store(task * Shared::kTask + pieces, std::memory_order_release);
+  while (shared.do_one()) {
+  }
+  for (int idle = 0; shared.done.load(std::memory_order_acquire) < pieces;) {
+    idle = Shared::rest(idle);
+  }
 }
 
 Range share(int64_t total, int piece, int pieces) {

@@ -1,4 +1,5 @@
-// The handler of the small dense network: one call is one step of training (vector/small.hpp).
+// The handlers of the small dense network: one call is one step of training (vector/small.hpp), or
+// whole epochs of them.
 #include "vector/small.hpp"
 
 #include <algorithm>
@@ -8,6 +9,7 @@
 
 #include "guard.hpp"
 #include "handler.hpp"
+#include "parallel.hpp"
 
 namespace deltarule {
 namespace {
@@ -16,6 +18,7 @@ namespace ffi = xla::ffi;
 
 constexpr int64_t kRates = sizeof(SmallRates) / sizeof(float);
 constexpr int64_t kAlignment = 64;  // bytes
+constexpr double kWorthSharing = 2e6;  // operations of a step
 
 // What is learned, in and out: XLA gives both the same memory, so that nothing is copied.
 class Learned {
@@ -79,7 +82,8 @@ void read_shapes(const Learned& learned, ffi::Span<const int32_t> functions, int
   }
 }
 
-void read_arrays(Learned& learned, SmallStep& step, std::vector<SmallLayer>& layers) {
+// Adam counts its steps unless the learning rates hold what it needs the count for.
+void read_arrays(Learned& learned, SmallStep& step, std::vector<SmallLayer>& layers, bool counts) {
   const auto fill = [&](float* SmallArray::*part) {
     for (SmallLayer& layer : layers) {
       layer.b.*part = learned.next<float>(layer.outputs);
@@ -89,7 +93,7 @@ void read_arrays(Learned& learned, SmallStep& step, std::vector<SmallLayer>& lay
   step.total_cost = learned.next<float>(1);
   step.correct = learned.next<int32_t>(1);
   fill(&SmallArray::value);
-  if (step.method == kAdam) {
+  if (step.method == kAdam && counts) {
     int32_t* steps = learned.next<int32_t>(1);
     if (step.batch > 0 && *steps < INT32_MAX) ++*steps;
     step.steps = *steps;
@@ -161,6 +165,33 @@ class Room {
   float* aligned_;
 };
 
+double operations(const SmallStep& step) {
+  double weights = 0;
+  for (int64_t l = 0; l < step.depth; ++l) {
+    weights += static_cast<double>(step.layers[l].inputs) * step.layers[l].outputs;
+  }
+  return 6 * weights * step.batch;
+}
+
+// Those who help with steps of so many operations, where that is worth it.
+class Helpers {
+ public:
+  Helpers(Pool& pool, double operations)
+      : helps_(operations >= kWorthSharing && pool.num_threads() > 1),
+        team_(pool, helps_ ? static_cast<int>(pool.num_threads()) : 1),
+        small_{[](void* self, int64_t pieces, Team::Work work, const void* what) {
+                 static_cast<Team*>(self)->each(pieces, work, what);
+               },
+               &team_} {}
+
+  const SmallTeam* team() const { return helps_ ? &small_ : nullptr; }
+
+ private:
+  const bool helps_;
+  Team team_;
+  SmallTeam small_;
+};
+
 ffi::Error train(ffi::AnyBuffer x, ffi::AnyBuffer y, ffi::Buffer<ffi::S32> orders,
                  ffi::Buffer<ffi::S32> epoch, ffi::Buffer<ffi::S32> place,
                  ffi::Buffer<ffi::F32> learning_rate, ffi::Buffer<ffi::F32> rates,
@@ -169,11 +200,11 @@ ffi::Error train(ffi::AnyBuffer x, ffi::AnyBuffer y, ffi::Buffer<ffi::S32> order
                  int64_t batch) {
   return guarded([&] {
     static const SmallTable& table = DELTARULE_FASTEST(small);
-    require(cost == kQuadratic || cost == kCrossEntropy, "a cost that it knows");
+    require(cost >= kQuadratic && cost <= kLogLoss, "a cost that it knows");
     require(method >= kSgd && method <= kAdam, "an optimizer that it knows");
     require(static_cast<int64_t>(rates.element_count()) == kRates &&
                 learning_rate.element_count() == 1,
-            "a learning rate and 9 more rates");
+            "a learning rate and 11 more rates");
     require(x.dimensions().size() == 2, "x [n, inputs]");
     SmallStep step{};
     step.cost = static_cast<SmallCost>(cost);
@@ -188,7 +219,7 @@ ffi::Error train(ffi::AnyBuffer x, ffi::AnyBuffer y, ffi::Buffer<ffi::S32> order
     const SmallFunction output = layers.back().function;
     require(step.cost == kQuadratic || output == kSigmoid || output == kSoftmax,
             "sigmoid or softmax outputs with the cross-entropy");
-    read_arrays(learned, step, layers);
+    read_arrays(learned, step, layers, true);
     if (step.batch == 0) return;
     step.layers = layers.data();
     step.depth = layers.size();
@@ -198,7 +229,136 @@ ffi::Error train(ffi::AnyBuffer x, ffi::AnyBuffer y, ffi::Buffer<ffi::S32> order
   });
 }
 
+// When epochs end before all are done: after `longest` in which the cost has not fallen by tol.
+struct Patience {
+  float best, tol;
+  int32_t waited, longest;
+
+  // Takes the cost of an epoch; returns whether to go on.
+  bool goes_on_after(float cost) {
+    waited = cost > best - tol ? waited + 1 : 0;
+    if (cost < best) best = cost;
+    return waited <= longest;
+  }
+};
+
+// The numbers of an epoch: the learning rate of each step, corrections of Adam included.
+struct Epochs {
+  ffi::Buffer<ffi::S32> orders;  // [epochs, n or more]
+  ffi::Buffer<ffi::F32> rates;   // [epochs, steps]
+  int64_t examples, batch;
+  float alpha;  // the penalty of a batch of m examples is alpha / (2 m) times the sum of w^2
+
+  int64_t steps() const { return (examples + batch - 1) / batch; }
+
+  // Trains for epoch number `epoch`; returns its cost.
+  float run(const SmallTable& table, SmallStep step, int64_t epoch) const {
+    const int32_t* order = orders.typed_data() + epoch * orders.dimensions()[1];
+    double costs = 0, squares = 0;
+    for (int64_t s = 0; s < steps(); ++s) {
+      float cost = 0, square = 0;
+      const int64_t first = s * batch;
+      step.batch = std::min(batch, examples - first);
+      step.index = order + first;
+      step.following = std::min(step.batch, examples - first - step.batch);
+      step.learning_rate = rates.typed_data()[epoch * steps() + s];
+      step.rates.l2 = alpha / step.batch;
+      step.total_cost = &cost;
+      step.squares = &square;
+      table.run(step);
+      costs += cost;
+      squares += square;
+    }
+    return static_cast<float>((costs + 0.5 * alpha * squares) / examples);
+  }
+};
+
+void check_epochs(const Epochs& epochs, int32_t count, int64_t there) {
+  const auto orders = epochs.orders.dimensions(), rates = epochs.rates.dimensions();
+  require(epochs.examples > 0 && epochs.batch > 0 && epochs.examples <= there,
+          "a batch size, and as many examples as there are or fewer");
+  require(orders.size() == 2 && rates.size() == 2 && count >= 0 && count <= orders[0] &&
+              rates[0] == orders[0] && orders[1] >= epochs.examples && rates[1] == epochs.steps(),
+          "orders [epochs, n] and rates [epochs, steps]");
+  for (int64_t epoch = 0; epoch < count; ++epoch) {
+    const int32_t* order = epochs.orders.typed_data() + epoch * orders[1];
+    for (int64_t n = 0; n < epochs.examples; ++n) {
+      require(order[n] >= 0 && order[n] < there, "places of examples that there are");
+    }
+  }
+}
+
+// counts: how many examples and epochs, epochs waited so far, and the most to wait.
+// numbers: alpha, the lowest cost so far, tol.
+ffi::Error train_epochs(Pool pool, ffi::AnyBuffer x, ffi::AnyBuffer y,
+                        ffi::Buffer<ffi::S32> orders, ffi::Buffer<ffi::F32> learning_rates,
+                        ffi::Buffer<ffi::F32> rates, ffi::Buffer<ffi::S32> counts,
+                        ffi::Buffer<ffi::F32> numbers, ffi::RemainingArgs before,
+                        ffi::ResultBuffer<ffi::F32> losses, ffi::ResultBuffer<ffi::S32> ran,
+                        ffi::RemainingRets after, ffi::Span<const int32_t> functions, int32_t cost,
+                        int64_t batch) {
+  return guarded([&] {
+    static const SmallTable& table = DELTARULE_FASTEST(small);
+    require(cost == kQuadratic || cost == kLogLoss, "a cost that it knows");
+    require(static_cast<int64_t>(rates.element_count()) == kRates && counts.element_count() == 4 &&
+                numbers.element_count() == 3 && x.dimensions().size() == 2,
+            "11 rates, 4 counts, 3 numbers and x [n, inputs]");
+    const int32_t* count = counts.typed_data();
+    const float* number = numbers.typed_data();
+    SmallStep step{};
+    step.cost = static_cast<SmallCost>(cost);
+    step.method = kAdam;
+    memcpy(&step.rates, rates.typed_data(), sizeof step.rates);
+    Learned learned(before, after);
+    std::vector<SmallLayer> layers;
+    read_shapes(learned, functions, x.dimensions()[1], layers);
+    read_examples(step, x, y, layers.back().outputs);
+    const SmallFunction output = layers.back().function;
+    require(step.cost == kQuadratic || output == kSigmoid || output == kSoftmax,
+            "sigmoid or softmax outputs with the cross-entropy");
+    read_arrays(learned, step, layers, false);
+    const Epochs epochs{orders, learning_rates, count[0], batch, number[0]};
+    check_epochs(epochs, count[1], x.dimensions()[0]);
+    require(static_cast<int64_t>(losses->element_count()) == orders.dimensions()[0] &&
+                ran->element_count() == 1,
+            "room for a cost of each epoch");
+    step.layers = layers.data();
+    step.depth = layers.size();
+    step.batch = std::min(batch, epochs.examples);
+    const Helpers helpers(pool, operations(step));
+    step.team = helpers.team();
+    const Room room(table.scratch_size(step.layers, step.depth, step.batch));
+    step.scratch = room.aligned();
+    Patience patience{number[1], number[2], count[2], count[3]};
+    float* loss = losses->typed_data();
+    std::fill(loss, loss + losses->element_count(), 0.0f);
+    int32_t& done = *ran->typed_data() = 0;
+    while (done < count[1]) {
+      loss[done] = epochs.run(table, step, done);
+      if (!patience.goes_on_after(loss[done++])) break;
+    }
+  });
+}
+
 }  // namespace
+
+DELTARULE_HANDLER(deltarule_small_epochs, train_epochs,
+                  ffi::Ffi::Bind()
+                      .Ctx<ffi::ThreadPool>()
+                      .Arg<ffi::AnyBuffer>()         // x
+                      .Arg<ffi::AnyBuffer>()         // y
+                      .Arg<ffi::Buffer<ffi::S32>>()  // orders
+                      .Arg<ffi::Buffer<ffi::F32>>()  // learning rates
+                      .Arg<ffi::Buffer<ffi::F32>>()  // SmallRates
+                      .Arg<ffi::Buffer<ffi::S32>>()  // counts
+                      .Arg<ffi::Buffer<ffi::F32>>()  // numbers
+                      .RemainingArgs()               // cost, correct, params, moments
+                      .Ret<ffi::Buffer<ffi::F32>>()  // the cost of each epoch
+                      .Ret<ffi::Buffer<ffi::S32>>()  // how many epochs there were
+                      .RemainingRets()               // as the remaining arguments, afterwards
+                      .Attr<ffi::Span<const int32_t>>("functions")
+                      .Attr<int32_t>("cost")
+                      .Attr<int64_t>("batch"));
 
 DELTARULE_HANDLER(deltarule_small_step, train,
                   ffi::Ffi::Bind()

@@ -188,6 +188,82 @@ void test_a_call_inside_a_call() {
   }
 }
 
+// Adds up, task after task, what the pieces of the task before have left: each must see all of it.
+std::vector<int> handed_on(deltarule::Team&& team, int tasks, int pieces) {
+  struct What {
+    std::vector<int> before, after;
+  } what{std::vector<int>(pieces, 1), std::vector<int>(pieces, 0)};
+  for (int task = 0; task < tasks; ++task) {
+    team.each(
+        pieces,
+        [](const void* given, int64_t piece) {
+          auto& what = *static_cast<What*>(const_cast<void*>(given));
+          what.after[piece] += std::accumulate(what.before.begin(), what.before.end(), 0) % 7;
+        },
+        &what);
+    what.before = what.after;
+  }
+  return what.before;
+}
+
+std::vector<int> alone(int tasks, int pieces) {
+  FakePool pool(1);
+  auto handle = pool.handle();
+  return handed_on(deltarule::Team(handle, 1), tasks, pieces);
+}
+
+void test_a_team_does_task_after_task() {
+  FakePool pool(3), idle(1);
+  pool.start();
+  for (int pieces : {1, 2, 5, 16}) {
+    const auto expected = alone(kRounds, pieces);
+    auto handle = pool.handle(), nobody = idle.handle();
+    check(handed_on(deltarule::Team(handle, 3), kRounds, pieces) == expected);
+    check(handed_on(deltarule::Team(nobody, 2), kRounds, pieces) == expected);  // no helper comes
+  }
+}  // now it does, and finds its team gone
+
+void test_members_of_a_team_work_at_the_same_time() {
+  FakePool pool(2);
+  pool.start();
+  auto handle = pool.handle();
+  deltarule::Team team(handle, 2);
+  std::atomic<int> inside{0};
+  team.each(
+      2,
+      [](const void* given, int64_t) {
+        auto& inside = *static_cast<std::atomic<int>*>(const_cast<void*>(given));
+        ++inside;
+        while (inside < 2) std::this_thread::yield();  // for ever, if nobody else comes
+      },
+      &inside);
+  check(inside == 2);
+}
+
+void test_teams_of_many_threads_share_the_pool() {
+  FakePool pool(2);
+  pool.start();
+  const auto expected = alone(20, 4);
+  std::vector<std::thread> callers;
+  for (int caller = 0; caller < 3; ++caller) {
+    callers.emplace_back([&] {
+      auto handle = pool.handle();
+      for (int round = 0; round < kRounds / 20; ++round) {
+        check(handed_on(deltarule::Team(handle, 2), 20, 4) == expected);
+      }
+    });
+  }
+  for (auto& caller : callers) caller.join();
+}
+
+void test_a_team_without_memory_for_helpers_works_alone() {
+  FakePool pool(3);
+  pool.start();
+  pool.fill_after(0);
+  auto handle = pool.handle();
+  check(handed_on(deltarule::Team(handle, 3), 20, 4) == alone(20, 4));
+}
+
 void test_shares_are_even_and_leave_nothing_out() {
   for (int64_t total : {0, 1, 5, 64, 1000003}) {
     for (int pieces : {1, 2, 3, 7}) {
@@ -221,6 +297,10 @@ int main() {
   test_a_failure_comes_out_after_all_pieces_have_ended();
   test_calls_from_many_threads_share_the_pool();
   test_a_call_inside_a_call();
+  test_a_team_does_task_after_task();
+  test_members_of_a_team_work_at_the_same_time();
+  test_teams_of_many_threads_share_the_pool();
+  test_a_team_without_memory_for_helpers_works_alone();
   test_shares_are_even_and_leave_nothing_out();
   test_pieces_follow_the_work_and_the_pool();
 }

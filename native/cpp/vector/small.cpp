@@ -23,31 +23,48 @@ struct Rows {
   float* operator[](int64_t b) const { return first + b * row; }
 };
 
-int64_t widest(const SmallLayer* layers, int64_t depth) {
-  int64_t most = 0;
-  for (int64_t l = 0; l < depth; ++l) {
-    const int64_t outputs = padded(layers[l].outputs);
-    if (outputs > most) most = outputs;
-  }
-  return most;
-}
+// Whatever the number of threads, work is cut into the same pieces of so many rows.
+constexpr int64_t kPiece = 2 * kTileRows;
+
+int64_t pieces_of(int64_t rows) { return (rows + kPiece - 1) / kPiece; }
 
 int64_t scratch_size(const SmallLayer* layers, int64_t depth, int64_t batch) {
-  int64_t row = padded(layers[0].inputs) + 2 * widest(layers, depth);
-  for (int64_t l = 0; l < depth; ++l) row += padded(layers[l].outputs);
-  return batch * row + padded(layers[depth - 1].outputs);
+  const int64_t last = padded(layers[depth - 1].outputs);
+  int64_t row = padded(layers[0].inputs) + last, units = 0;
+  for (int64_t l = 0; l < depth; ++l) {
+    row += 2 * padded(layers[l].outputs);  // activations and errors
+    units += layers[l].outputs;
+  }
+  const int64_t results = 2 * padded(batch);  // the cost of each example, and whether it is right
+  return batch * row + results + pieces_of(batch) * last + units * kLanes;
 }
 
 // Hands out the scratch, a matrix after another.
 struct Scratch {
   float* next;
-  int64_t batch;
-  Rows take(int64_t size) {
+  Rows take(int64_t count, int64_t size) {
     const Rows rows{next, padded(size)};
-    next += batch * rows.row;
+    next += count * rows.row;
     return rows;
   }
 };
+
+// The rows of piece number k.
+Span piece_of(int64_t rows, int64_t k) {
+  const int64_t count = pieces_of(rows);
+  return {rows * k / count, rows * (k + 1) / count};
+}
+
+// Calls body(0), ..., body(pieces - 1), by all who help.
+template <typename Body>
+void by_all(const SmallStep& step, int64_t pieces, const Body& body) {
+  if (!step.team || pieces < 2) {
+    for (int64_t k = 0; k < pieces; ++k) body(k);
+    return;
+  }
+  const auto work = [](const void* what, int64_t k) { (*static_cast<const Body*>(what))(k); };
+  step.team->each(step.team->self, pieces, work, &body);
+}
 
 template <typename T>
 void scaled_row(const T* from, float scale, int64_t size, float* to) {
@@ -60,24 +77,25 @@ inline void visit(const char* at) { asm volatile("" : : "r"(*at)); }
 
 // Asks for the examples of the next step, which lie anywhere in memory, while this one is worked
 // on. A prefetch from a page that was not used lately is ignored: the pages are visited first.
-void fetch_next(const SmallStep& step) {
+void fetch_next(const SmallStep& step, Span rows) {
+  const int64_t last = rows.last < step.following ? rows.last : step.following;
   const int64_t size = step.bytes ? 1 : sizeof(float), row = step.layers[0].inputs * size;
   const char* x = step.bytes ? reinterpret_cast<const char*>(step.bytes)
                              : reinterpret_cast<const char*>(step.floats);
   const int32_t* next = step.index + step.batch;
-  for (int64_t b = 0; b < step.following; ++b) {
+  for (int64_t b = rows.first; b < last; ++b) {
     visit(x + next[b] * row);
     visit(x + next[b] * row + row - 1);
     if (step.classes) visit(reinterpret_cast<const char*>(step.classes + next[b]));
   }
-  for (int64_t b = 0; b < step.following; ++b) {
+  for (int64_t b = rows.first; b < last; ++b) {
     for (int64_t at = 0; at < row; at += 64) __builtin_prefetch(x + next[b] * row + at, 0, 2);
   }
 }
 
-void take_examples(const SmallStep& step, Rows x) {
+void take_examples(const SmallStep& step, Rows x, Span rows) {
   const int64_t size = step.layers[0].inputs;
-  for (int64_t b = 0; b < step.batch; ++b) {
+  for (int64_t b = rows.first; b < rows.last; ++b) {
     const int64_t from = step.index[b] * size;
     if (step.bytes) {
       scaled_row(step.bytes + from, step.rates.scale, size, x[b]);
@@ -107,19 +125,19 @@ inline Lanes slope(SmallFunction function, Lanes a) {
 }
 
 // y <- f(y + b) row by row; the padding is zero.
-void activate(const SmallLayer& layer, SmallFunction function, int64_t batch, Rows y) {
+void activate(const SmallLayer& layer, SmallFunction function, Span batch, Rows y) {
   along(layer.outputs, [&](int64_t i, auto lanes) {
     const Lanes bias = lanes.load(layer.b.value + i);
-    for (int64_t n = 0; n < batch; ++n) {
+    for (int64_t n = batch.first; n < batch.last; ++n) {
       lanes.store(y[n] + i, value(function, Whole::load(y[n] + i) + bias));
     }
   });
-  for (int64_t n = 0; n < batch; ++n) {
+  for (int64_t n = batch.first; n < batch.last; ++n) {
     for (int64_t i = layer.outputs; i < y.row; ++i) y[n][i] = 0;
   }
 }
 
-void forward(const SmallLayer& layer, SmallFunction function, int64_t batch, Rows x, Rows y) {
+void forward(const SmallLayer& layer, SmallFunction function, Span batch, Rows x, Rows y) {
   const Dots dots{x.first, x.row, layer.w.value, layer.inputs, layer.inputs, y.first, y.row};
   products(dots, batch, layer.outputs);
   activate(layer, function, batch, y);
@@ -169,6 +187,12 @@ void back_through_softmax(const float* a, int64_t size, float* e) {
   for (int64_t k = 0; k < size; ++k) e[k] = a[k] * (e[k] - mean);
 }
 
+// -ln p and -ln(1 - p), as far from 0 and infinity as scikit-learn keeps them.
+inline Lanes kept_inside(Lanes cost) {
+  constexpr float kLeast = 1.1920930e-7f, kMost = 15.942385f;  // of p = 1 - epsilon and p = epsilon
+  return pick(cost < kLeast, all(kLeast), pick(cost > kMost, all(kMost), cost));
+}
+
 // The cost of one example; puts its outputs into a and dC/dz into error (costs.py).
 float cost_and_error(const SmallStep& step, const float* z, const float* y, float* a,
                      float* error) {
@@ -185,10 +209,15 @@ float cost_and_error(const SmallStep& step, const float* z, const float* y, floa
       cost = 0.5f * (wrong * wrong);
       if (!soft) wrong *= slope(last.function, out);
     } else if (soft) {
-      cost = wanted * (offset - in);
+      const Lanes alone = offset - in;
+      cost = wanted * (step.cost == deltarule::kLogLoss ? kept_inside(alone) : alone);
     } else {
-      cost = pick(in > 0.0f, in, Lanes{}) - in * wanted +
-             log_of_one_plus(exponential(-magnitude(in)));
+      const Lanes positive = pick(in > 0.0f, in, Lanes{});
+      const Lanes rest = log_of_one_plus(exponential(-magnitude(in)));
+      cost = step.cost == deltarule::kLogLoss
+                 ? wanted * kept_inside(positive - in + rest) +
+                       (1.0f - wanted) * kept_inside(positive + rest)
+                 : positive - in * wanted + rest;
     }
     lanes.store(error + i, wrong);
     lanes.store(a + i, cost);  // a is free now, save for softmax with the quadratic cost
@@ -199,19 +228,26 @@ float cost_and_error(const SmallStep& step, const float* z, const float* y, floa
   return sum(total);
 }
 
-// Adds the costs and the right answers up, and puts the errors, divided by the batch size, into d.
-void judge(const SmallStep& step, Rows z, Rows a, Rows d, float* y) {
+// Puts the cost of each of these examples into costs, and 1 into right if the answer is; and the
+// errors, divided by the batch size, into d.
+void judge(const SmallStep& step, Span batch, Rows z, Rows a, Rows d, float* y, float* costs,
+           float* right) {
   const int64_t outputs = step.layers[step.depth - 1].outputs;
   const float share = 1.0f / step.batch;
-  float cost = 0;
-  for (int64_t n = 0; n < step.batch; ++n) {
+  for (int64_t n = batch.first; n < batch.last; ++n) {
     target(step, n, outputs, y);
-    cost += cost_and_error(step, z[n], y, a[n], d[n]);
+    costs[n] = cost_and_error(step, z[n], y, a[n], d[n]);
     for (int64_t k = 0; k < outputs; ++k) d[n][k] *= share;
     for (int64_t k = outputs; k < d.row; ++k) d[n][k] = 0;
-    if (step.classes && place_of_largest(z[n], outputs) == step.classes[step.index[n]]) {
-      ++*step.correct;
-    }
+    right[n] = step.classes && place_of_largest(z[n], outputs) == step.classes[step.index[n]];
+  }
+}
+
+void add_up(const SmallStep& step, const float* costs, const float* right) {
+  float cost = 0;
+  for (int64_t n = 0; n < step.batch; ++n) {
+    cost += costs[n];
+    *step.correct += right[n] > 0;
   }
   *step.total_cost += cost;
 }
@@ -222,63 +258,117 @@ struct Below {
   Rows x, errors;
 
   void prepare(int64_t, int64_t) const {}
-  template <typename Span>
+  template <typename Which>
   inline __attribute__((always_inline)) void operator()(int64_t n, int64_t i, Lanes error,
-                                                        Span lanes) const {
+                                                        Which lanes) const {
     lanes.store(errors[n] + i, error * slope(function, lanes.load(x[n] + i)));
   }
 };
 
 // below [batch, inputs] = (d W) f'(z of the layer below)
-void backward(const SmallLayer& layer, int64_t batch, Rows d, const Below& below) {
+void backward(const SmallLayer& layer, Span batch, Rows d, const Below& below) {
   groups_of_rows(batch, Outer<Below>{d.first, 1, d.row, layer.w.value, layer.inputs, layer.outputs,
                                      layer.inputs, below});
 }
 
-// The gradients of a layer, d' x and the sums of d, and at once the change they make.
+// The sums of d over the batch, and at once the change they make to the biases.
 template <typename Rule>
-void update(const SmallStep& step, const Rule& rule, const SmallLayer& layer, Rows d, Rows x) {
-  const deltarule::SmallRates& rates = step.rates;
+void update_biases(const SmallStep& step, const Rule& rule, const SmallLayer& layer, Rows d) {
   const Update<Rule> biases{rule, step.learning_rate, Price{}, layer.b, 0};
   along(layer.outputs, [&](int64_t i, auto lanes) {
     Lanes gradient{};
     for (int64_t n = 0; n < step.batch; ++n) gradient += Whole::load(d[n] + i);
     biases(0, i, gradient, lanes);
   });
-  const Price price{rates.l1, rates.l2, rates.decay};
-  const Update<Rule> weights{rule, step.learning_rate, price, layer.w, layer.inputs};
-  groups_of_rows(layer.outputs, Outer<Update<Rule>>{d.first, d.row, 1, x.first, x.row, step.batch,
-                                                    layer.inputs, weights});
+}
+
+// The gradients of some of a layer's weights, d' x, and at once the change they make.
+template <typename Rule>
+void update(const SmallStep& step, const Rule& rule, const SmallLayer& layer, Rows d, Rows x,
+            float* squares, Span outputs) {
+  if (outputs.first == 0) update_biases(step, rule, layer, d);
+  if (squares) {
+    const int64_t size = (outputs.last - outputs.first) * kLanes;
+    memset(squares + outputs.first * kLanes, 0, size * sizeof *squares);
+  }
+  const Price price{step.rates.l1, step.rates.l2, step.rates.decay};
+  const Update<Rule> weights{rule, step.learning_rate, price, layer.w, layer.inputs, squares};
+  groups_of_rows(outputs, Outer<Update<Rule>>{d.first, d.row, 1, x.first, x.row, step.batch,
+                                              layer.inputs, weights});
+}
+
+// Where a step keeps what it works out: activations a (of the inputs first) and errors d of all
+// layers, and what is found for each example.
+struct Workplace {
+  Rows a[deltarule::kSmallMostLayers + 1], d[deltarule::kSmallMostLayers];
+  Rows outputs, targets, squares;
+  float *costs, *right;
+
+  explicit Workplace(const SmallStep& step) {
+    Scratch scratch{step.scratch};
+    int64_t units = 0;
+    a[0] = scratch.take(step.batch, step.layers[0].inputs);
+    for (int64_t l = 0; l < step.depth; ++l) {
+      a[l + 1] = scratch.take(step.batch, step.layers[l].outputs);
+      d[l] = scratch.take(step.batch, step.layers[l].outputs);
+      units += step.layers[l].outputs;
+    }
+    const int64_t last = step.layers[step.depth - 1].outputs;
+    outputs = scratch.take(step.batch, last);
+    targets = scratch.take(pieces_of(step.batch), last);
+    squares = scratch.take(units, kLanes);
+    costs = scratch.take(1, step.batch).first;
+    right = scratch.take(1, step.batch).first;
+  }
+};
+
+// Forward, the cost and the errors of all layers, for some of the examples: piece number k.
+void work_out(const SmallStep& step, const Workplace& at, int64_t k) {
+  const Span batch = piece_of(step.batch, k);
+  const int64_t top = step.depth - 1;
+  take_examples(step, at.a[0], batch);
+  fetch_next(step, batch);
+  for (int64_t l = 0; l <= top; ++l) {
+    const SmallLayer& layer = step.layers[l];  // the cost starts from z
+    const SmallFunction function = l == top ? deltarule::kIdentity : layer.function;
+    forward(layer, function, batch, at.a[l], at.a[l + 1]);
+  }
+  judge(step, batch, at.a[top + 1], at.outputs, at.d[top], at.targets[k], at.costs, at.right);
+  for (int64_t l = top; l > 0; --l) {
+    const Below below{step.layers[l - 1].function, at.a[l], at.d[l - 1]};
+    backward(step.layers[l], batch, at.d[l], below);
+  }
+}
+
+// Adds the squares up that were left for each unit.
+void add_squares(const SmallStep& step, const Workplace& at) {
+  if (!step.squares) return;
+  Lanes total{};
+  int64_t units = 0;
+  for (int64_t l = 0; l < step.depth; ++l) units += step.layers[l].outputs;
+  for (int64_t r = 0; r < units; ++r) total += Whole::load(at.squares[r]);
+  *step.squares += sum(total);
 }
 
 template <typename Rule>
 void run_with(const SmallStep& step) {
-  constexpr int64_t kMostLayers = deltarule::kSmallMostLayers;
   const Rule rule(step);
-  Scratch scratch{step.scratch, step.batch};
-  Rows a[kMostLayers + 1];
-  a[0] = scratch.take(step.layers[0].inputs);
-  take_examples(step, a[0]);
-  fetch_next(step);
-  for (int64_t l = 0; l < step.depth; ++l) {
-    const SmallLayer& layer = step.layers[l];
-    a[l + 1] = scratch.take(layer.outputs);
-    const bool last = l + 1 == step.depth;  // the cost starts from z
-    forward(layer, last ? deltarule::kIdentity : layer.function, step.batch, a[l], a[l + 1]);
-  }
-  const int64_t most = widest(step.layers, step.depth);
-  float* errors[2] = {scratch.take(most).first, scratch.take(most).first};
-  const auto rows = [&](int64_t l) { return Rows{errors[l % 2], padded(step.layers[l].outputs)}; };
-  const int64_t top = step.depth - 1;
-  judge(step, a[top + 1], Rows{errors[(top + 1) % 2], rows(top).row}, rows(top), scratch.next);
-  for (int64_t l = top; l >= 0; --l) {
-    const SmallLayer& layer = step.layers[l];
-    if (l > 0) {
-      const SmallFunction function = step.layers[l - 1].function;
-      backward(layer, step.batch, rows(l), Below{function, a[l], rows(l - 1)});
+  const Workplace at(step);
+  by_all(step, pieces_of(step.batch), [&](int64_t k) { work_out(step, at, k); });
+  add_up(step, at.costs, at.right);
+  int64_t pieces = 0;
+  for (int64_t l = 0; l < step.depth; ++l) pieces += pieces_of(step.layers[l].outputs);
+  by_all(step, pieces, [&](int64_t k) {
+    int64_t l = 0, unit = 0;
+    for (; k >= pieces_of(step.layers[l].outputs); ++l) {
+      k -= pieces_of(step.layers[l].outputs);
+      unit += step.layers[l].outputs;
     }
-    update(step, rule, layer, rows(l), a[l]);
-  }
+    const SmallLayer& layer = step.layers[l];
+    float* squares = step.squares ? at.squares[unit] : nullptr;
+    update(step, rule, layer, at.d[l], at.a[l], squares, piece_of(layer.outputs, k));
+  });
+  add_squares(step, at);
 }
 
 void run(const SmallStep& step) {

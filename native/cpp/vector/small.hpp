@@ -1,4 +1,4 @@
-// One step of training a small dense network, worked out by one thread.
+// One step of training a small dense network, worked out by one thread or by a few together.
 #pragma once
 
 #include "isa.hpp"
@@ -9,11 +9,14 @@ namespace deltarule {
 constexpr int64_t kSmallMostLayers = 16;
 
 enum SmallFunction : int32_t { kIdentity, kSigmoid, kTanh, kRelu, kSoftmax };
-enum SmallCost : int32_t { kQuadratic, kCrossEntropy };
+// The last is the cross-entropy as scikit-learn reports it, of probabilities that are kept as far
+// from 0 and 1 as the next number.
+enum SmallCost : int32_t { kQuadratic, kCrossEntropy, kLogLoss };
 enum SmallMethod : int32_t { kSgd, kMomentum, kNesterov, kAdam };
 
 struct SmallRates {
   float scale, smoothing, momentum, beta1, beta2, epsilon, decay, l1, l2;
+  float rest1, rest2;  // 1 - beta1 and 1 - beta2
 };
 
 // One array to learn and what the method remembers of it; `first` and `second` may be absent.
@@ -30,6 +33,12 @@ struct SmallLayer {
   SmallArray w, b;
 };
 
+// Who helps: calls work(what, 0), ..., work(what, pieces - 1), each once, and waits for all.
+struct SmallTeam {
+  void (*each)(void* self, int64_t pieces, void (*work)(const void*, int64_t), const void* what);
+  void* self;
+};
+
 struct SmallStep {
   const SmallLayer* layers;
   int64_t depth, batch;
@@ -43,10 +52,12 @@ struct SmallStep {
   SmallMethod method;
   float learning_rate;
   SmallRates rates;
-  int32_t steps;       // of Adam, this one included
+  int32_t steps;       // of Adam, this one included; 0 where learning_rate holds its corrections
   float* total_cost;   // added to
   int32_t* correct;    // added to
+  float* squares;      // added to, the sum of the squares of the weights before the step; or null
   float* scratch;      // scratch_size numbers, aligned to 64 bytes
+  const SmallTeam* team;  // null: nobody helps. The results are the same
 };
 
 struct SmallTable {

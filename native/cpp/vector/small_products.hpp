@@ -26,13 +26,18 @@ inline void one_group(int64_t first, int64_t wanted, Body& body) {
   }
 }
 
-// Cuts `total` rows into groups of much the same size, at most kTileRows.
+// Some of the rows of a matrix.
+struct Span {
+  int64_t first, last;
+};
+
+// Cuts rows into groups of much the same size, at most kTileRows.
 template <typename Body>
-inline void groups_of_rows(int64_t total, Body body) {
-  const int64_t count = (total + kTileRows - 1) / kTileRows;
+inline void groups_of_rows(Span rows, Body body) {
+  const int64_t total = rows.last - rows.first, count = (total + kTileRows - 1) / kTileRows;
   for (int64_t k = 0; k < count; ++k) {
     const int64_t first = total * k / count;
-    one_group<kTileRows>(first, total * (k + 1) / count - first, body);
+    one_group<kTileRows>(rows.first + first, total * (k + 1) / count - first, body);
   }
 }
 
@@ -82,11 +87,11 @@ struct DotsOfAll {
   int64_t outputs;
   template <int m>
   void rows(int64_t first_x) {
-    groups_of_rows(outputs, DotsOfRows<m>{dots, first_x});
+    groups_of_rows(Span{0, outputs}, DotsOfRows<m>{dots, first_x});
   }
 };
 
-inline void products(const Dots& dots, int64_t batch, int64_t outputs) {
+inline void products(const Dots& dots, Span batch, int64_t outputs) {
   groups_of_rows(batch, DotsOfAll{dots, outputs});
 }
 
@@ -100,8 +105,8 @@ struct Outer {
   int64_t b_row, count, size;
   const Use& use;
 
-  template <int m, int n, typename Span>
-  inline __attribute__((always_inline)) void tile(int64_t first, int64_t i, Span lanes) const {
+  template <int m, int n, typename Which>
+  inline __attribute__((always_inline)) void tile(int64_t first, int64_t i, Which lanes) const {
     Lanes sum[m][n] = {};
     UNROLLED for (int r = 0; r < m; ++r) {
       UNROLLED for (int c = 0; c < n; ++c) use.prepare(first + r, i + c * kLanes);

@@ -36,16 +36,18 @@ struct Adam {
   explicit Adam(const deltarule::SmallStep& step)
       : beta1(step.rates.beta1),
         beta2(step.rates.beta2),
+        rest1(step.rates.rest1),
+        rest2(step.rates.rest2),
         epsilon(step.rates.epsilon),
         // the means start at 0; this takes the start out of them
-        unbias1(1 / (1 - powf(beta1, step.steps))),
-        unbias2(1 / (1 - powf(beta2, step.steps))) {}
+        unbias1(step.steps ? 1 / (1 - powf(beta1, step.steps)) : 1),
+        unbias2(step.steps ? 1 / (1 - powf(beta2, step.steps)) : 1) {}
   Lanes change(Lanes g, Lanes w, float decay, Lanes& mean, Lanes& square) const {
-    mean = (1 - beta1) * g + beta1 * mean;
-    square = (1 - beta2) * (g * g) + beta2 * square;
+    mean = rest1 * g + beta1 * mean;
+    square = rest2 * (g * g) + beta2 * square;
     return unbias1 * mean / (root(unbias2 * square) + epsilon) + decay * w;
   }
-  float beta1, beta2, epsilon, unbias1, unbias2;
+  float beta1, beta2, rest1, rest2, epsilon, unbias1, unbias2;
 };
 
 // What is added to the gradient of weights, and taken off them by AdamW; nothing for biases.
@@ -61,6 +63,7 @@ struct Update {
   Price price;
   deltarule::SmallArray array;
   int64_t row;
+  float* squares = nullptr;  // [rows, kLanes], added to: the squares of w before the change
 
   // Asks for what operator() will read and write.
   inline __attribute__((always_inline)) void prepare(int64_t r, int64_t i) const {
@@ -69,11 +72,14 @@ struct Update {
     if constexpr (Rule::kRemembers > 1) __builtin_prefetch(array.second + r * row + i, 1);
   }
 
-  template <typename Span>
+  template <typename Which>
   inline __attribute__((always_inline)) void operator()(int64_t r, int64_t i, Lanes g,
-                                                        Span lanes) const {
+                                                        Which lanes) const {
     const int64_t at = r * row + i;
     const Lanes w = lanes.load(array.value + at);
+    if (squares) {
+      Whole::store(squares + r * kLanes, Whole::load(squares + r * kLanes) + w * w);
+    }
     g += price.l2 * w;
     if (price.l1 != 0) g += price.l1 * pick(w > 0.0f, all(1), pick(w < 0.0f, all(-1), w));
     Lanes first{}, second{};

@@ -7,7 +7,7 @@ it is faster, and does without it where it is not installed; ``DELTARULE_NATIVE=
 import ctypes
 from pathlib import Path
 
-INTERFACE = 2  # counts the changes of handlers that deltarule must know of
+INTERFACE = 3  # counts the changes of handlers that deltarule must know of
 
 
 def load() -> ctypes.CDLL:

@@ -288,18 +288,20 @@ UPDATES = {"sgd": _sgd, "adam": _adam}
 
 def run(kind: Kind, *given: Any) -> Outcome:
     """Return ``train`` of the same, compiled once for a kind and the shapes of what is given."""
-    outcome: Outcome = _compiled(train, (kind,), _signature(given))(*given)
+    outcome: Outcome = compiled(train, (kind,), given)(*given)
     return outcome
 
 
 def run_packed(kind: Kind, sizes: tuple[int, ...], *given: Any) -> tuple[jax.Array, jax.Array]:
     """Return ``packed`` of the same, compiled once."""
-    found: tuple[jax.Array, jax.Array] = _compiled(packed, (kind, sizes), _signature(given))(*given)
+    found: tuple[jax.Array, jax.Array] = compiled(packed, (kind, sizes), given)(*given)
     return found
 
 
-def _signature(given: Any) -> tuple[Any, ...]:
-    return tuple((each.shape, each.dtype.str) for each in jax.tree.leaves(given))
+def compiled(function: Any, static: tuple[Any, ...], given: Any) -> Any:
+    """Return ``function`` of ``static`` and more, compiled once for the shapes of ``given``."""
+    shapes = tuple((each.shape, each.dtype.str) for each in jax.tree.leaves(given))
+    return _compiled(function, static, shapes)
 
 
 @lru_cache(maxsize=PROGRAMS)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.sparse import issparse
 
-from deltarule.estimators import program
+from deltarule.estimators import native, program
 from deltarule.estimators.asked import warn
 from deltarule.estimators.program import Examples, Hyper, Kind, Learned, Patience, Plan
 
@@ -28,8 +28,13 @@ class Trainer:
         self.dtype = np.dtype(x.dtype)
         self.steps = math.ceil(self.n / kind.batch)
         self.order = np.arange(self.n, dtype=np.int32)
-        weight = np.ones(self.n, self.dtype) if weight is None else weight.astype(self.dtype)
         self.sparse: Any = x.tocsr() if issparse(x) else None
+        sizes = x.shape[1], *(coef.shape[1] for coef in owner.coefs_)
+        alike = weight is None and self.sparse is None
+        self.run = program.run
+        if alike and native.fits(kind, sizes, self.dtype):
+            self.run, y = native.run, native.targets(kind, y)
+        weight = np.ones(self.n, self.dtype) if weight is None else weight.astype(self.dtype)
         self.y, self.weight = y, weight
         if self.sparse is None:
             self.examples = Examples(*(jnp.asarray(each) for each in (x, y, weight)))
@@ -84,7 +89,7 @@ class Trainer:
             number(min(owner.tol, float(np.finfo(self.dtype).max))),
         )  # fmt: skip
         plan = Plan(orders, rates.astype(self.dtype), np.int32(n), np.int32(most))
-        outcome = program.run(self.kind, self._learned(), examples, plan, self._hyper(), patience)
+        outcome = self.run(self.kind, self._learned(), examples, plan, self._hyper(), patience)
         self._write_back(outcome.learned)
         return np.asarray(outcome.losses)[: int(outcome.epochs)]
 

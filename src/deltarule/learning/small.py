@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from deltarule.network.companion import dense_steps
+from deltarule.network.companion.dense_steps import COSTS, HIDDEN, METHODS, MOST_LAYERS, OUTPUT
 from deltarule.network.companion.loading import array
 from deltarule.network.kernels import Kernels
 from deltarule.network.layers.dense import Activation, Dense, Dropout, Flatten
@@ -21,19 +23,12 @@ from deltarule.network.network import Network, Params
 if TYPE_CHECKING:
     from deltarule.learning.program import Examples, Hyper, Learner, Program
 
-# The places of names in these tables are the numbers of native/cpp/vector/small.hpp.
-HIDDEN = ("identity", "sigmoid", "tanh", "relu")
-OUTPUT = (*HIDDEN, "softmax")
-COSTS = ("quadratic", "cross_entropy")
-METHODS = {"sgd": 0, "momentum": 1, "nesterov": 2, "adam": 3, "adamw": 3}
-
 # One thread does it all. On two cores with 1 MiB of second cache each, beside the plain path on
 # both, medians of three pairs: 1.2 times as fast at 0.02 million products (784-30-10, batch 1),
 # 2.4 at 0.24 million (batch 10), 2.2 at 0.89 million (784-100-100-10, batch 10), 1.7 at 2.0 million
 # (784-256-10, batch 10), 1.9 at 3.3 million and 0.9 at 6.5 million (784-128-10, batch 32 and 64).
 MOST_PRODUCTS = 1 << 22  # of a weight and an input, forward
 MOST_WEIGHTS = 1 << 18  # as many as the cache holds
-MOST_LAYERS = 16  # what the companion has room for
 
 
 class Order(NamedTuple):
@@ -143,13 +138,14 @@ def _rates(program: "Program", train: "Examples", hyper: "Hyper") -> jax.Array:
         train.scale, hyper.smoothing, rates.momentum, rates.beta1, rates.beta2, rates.epsilon,
         decay, hyper.l1, hyper.l2,
     )  # fmt: skip
-    return jnp.stack([jnp.asarray(number, jnp.float32) for number in numbers])
+    found = [jnp.asarray(number, jnp.float32) for number in numbers]
+    return jnp.stack([*found, 1 - found[3], 1 - found[4]])
 
 
 def _attributes(program: "Program", order: Order) -> dict[str, Any]:
     names = functions(program.network) or ()
     return {
-        "functions": np.array([OUTPUT.index(name) for name in names], np.int32),
+        "functions": dense_steps.functions(names),
         "cost": np.int32(COSTS.index(program.cost)),
         "method": np.int32(METHODS[program.optimizer]),
         "stride": np.int64(program.batch_size),

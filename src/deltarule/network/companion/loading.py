@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-INTERFACE = 2  # of the handlers; another number is another companion than this code knows
+INTERFACE = 3  # of the handlers; another number is another companion than this code knows
 SWITCH = "DELTARULE_NATIVE"  # "0" in the environment turns the companion off
 
 

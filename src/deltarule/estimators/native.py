@@ -1,0 +1,93 @@
+"""Epochs of Adam in float32 by the companion, where it is there: ``program.train`` in one call.
+
+Weights are turned, from scikit-learn's [inputs, outputs] to [outputs, inputs] and back; the
+numbers are the same up to rounding.
+"""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from deltarule.estimators.asked import NAMES
+from deltarule.estimators.program import (
+    Arrays,
+    Examples,
+    Hyper,
+    Kind,
+    Learned,
+    Outcome,
+    Patience,
+    Plan,
+    compiled,
+)
+from deltarule.network import kernels
+from deltarule.network.companion.dense_steps import HIDDEN, MOST_LAYERS, Adam, Course, adam_epochs
+
+COSTS = {  # with one number a sample the mean over the outputs, and with it ours, is their sum
+    ("log_loss", "softmax"): "log_loss",
+    ("log_loss", "logistic"): "log_loss",
+    ("squared_error", "identity"): "quadratic",
+}
+
+
+def fits(kind: Kind, sizes: tuple[int, ...], dtype: np.dtype) -> bool:
+    """Whether the companion trains such networks, of samples that weigh the same."""
+    return (
+        dtype == np.float32
+        and kind.solver == "adam"
+        and (kind.loss, kind.output) in COSTS
+        and NAMES.get(kind.hidden, kind.hidden) in HIDDEN
+        and (kind.loss == "log_loss" or sizes[-1] == 1)
+        and len(sizes) - 1 <= MOST_LAYERS
+        and kernels.usual("float32").companion
+    )
+
+
+def targets(kind: Kind, y: Any) -> Any:
+    """Return encoded answers [n, outputs] as the companion takes them: of one class, its place."""
+    if kind.output == "softmax":
+        return y.argmax(axis=1).astype(np.int32)
+    return y.astype(np.float32)
+
+
+def run(
+    kind: Kind, learned: Learned, examples: Examples, plan: Plan, hyper: Hyper, patience: Patience
+) -> Outcome:
+    """Return what ``program.run`` does, for ``examples`` with such ``targets``."""
+    given = learned, examples, plan, hyper, patience
+    outcome: Outcome = compiled(_train, (kind,), given)(*given)
+    return outcome
+
+
+def _train(
+    kind: Kind, learned: Learned, examples: Examples, plan: Plan, hyper: Hyper, patience: Patience
+) -> Outcome:
+    layers = len(learned.coefs)
+    hidden, output = (NAMES.get(name, name) for name in (kind.hidden, kind.output))
+    counts = plan.n, plan.epochs, patience.waited, patience.longest
+    numbers = hyper.alpha, patience.best, patience.tol
+    losses, epochs, after = adam_epochs(
+        (*(hidden,) * (layers - 1), output), COSTS[kind.loss, kind.output], kind.batch,
+        examples.x, examples.y, plan.orders, plan.rates,
+        Adam(hyper.beta_1, hyper.beta_2, hyper.rest_1, hyper.rest_2, hyper.epsilon),
+        Course(jnp.stack(counts), jnp.stack(numbers)),
+        [_turned(part) for part in _parts(learned, layers)],
+    )  # fmt: skip
+    (coefs, intercepts), first, second = (_turned_back(part) for part in after)
+    moments = (*first[0], *first[1]), (*second[0], *second[1])
+    return Outcome(Learned(coefs, intercepts, *moments), losses, epochs, patience)
+
+
+def _parts(learned: Learned, layers: int) -> list[tuple[Arrays, Arrays]]:
+    """Return weights and biases of all layers, of the parameters and of both moments."""
+    moments = [(each[:layers], each[layers:]) for each in (learned.first, learned.second)]
+    return [(learned.coefs, learned.intercepts), *moments]
+
+
+def _turned(part: tuple[Arrays, Arrays]) -> list[tuple[Any, Any]]:
+    return [(b, w.T) for w, b in zip(*part, strict=True)]
+
+
+def _turned_back(part: list[tuple[Any, Any]]) -> tuple[Arrays, Arrays]:
+    return tuple(w.T for _, w in part), tuple(b for b, _ in part)

@@ -5,22 +5,19 @@
 // multiples of rows added up backward, and the update, which writes each weight once.
 #include "small.hpp"
 
-#include <math.h>
-
 #include "small_products.hpp"
 #include "small_update.hpp"
 
 namespace {
 
 using deltarule::SmallFunction;
-using deltarule::SmallLayer;
-using deltarule::SmallStep;
+using SmallLayer = deltarule::SmallLayer<Number>;
 
 // A matrix of the scratch.
 struct Rows {
-  float* first;
+  Number* first;
   int64_t row;
-  float* operator[](int64_t b) const { return first + b * row; }
+  Number* operator[](int64_t b) const { return first + b * row; }
 };
 
 // Whatever the number of threads, work is cut into the same pieces of so many rows.
@@ -41,7 +38,7 @@ int64_t scratch_size(const SmallLayer* layers, int64_t depth, int64_t batch) {
 
 // Hands out the scratch, a matrix after another.
 struct Scratch {
-  float* next;
+  Number* next;
   Rows take(int64_t count, int64_t size) {
     const Rows rows{next, padded(size)};
     next += count * rows.row;
@@ -67,8 +64,8 @@ void by_all(const SmallStep& step, int64_t pieces, const Body& body) {
 }
 
 template <typename T>
-void scaled_row(const T* from, float scale, int64_t size, float* to) {
-  for (int64_t i = 0; i < size; ++i) to[i] = static_cast<float>(from[i]) * scale;
+void scaled_row(const T* from, Number scale, int64_t size, Number* to) {
+  for (int64_t i = 0; i < size; ++i) to[i] = static_cast<Number>(from[i]) * scale;
   for (int64_t i = size; i < padded(size); ++i) to[i] = 0;
 }
 
@@ -79,7 +76,7 @@ inline void visit(const char* at) { asm volatile("" : : "r"(*at)); }
 // on. A prefetch from a page that was not used lately is ignored: the pages are visited first.
 void fetch_next(const SmallStep& step, Span rows) {
   const int64_t last = rows.last < step.following ? rows.last : step.following;
-  const int64_t size = step.bytes ? 1 : sizeof(float), row = step.layers[0].inputs * size;
+  const int64_t size = step.bytes ? 1 : sizeof(Number), row = step.layers[0].inputs * size;
   const char* x = step.bytes ? reinterpret_cast<const char*>(step.bytes)
                              : reinterpret_cast<const char*>(step.floats);
   const int32_t* next = step.index + step.batch;
@@ -144,19 +141,19 @@ void forward(const SmallLayer& layer, SmallFunction function, Span batch, Rows x
 }
 
 // The target of example n, smoothed, in a row.
-void target(const SmallStep& step, int64_t n, int64_t outputs, float* y) {
+void target(const SmallStep& step, int64_t n, int64_t outputs, Number* y) {
   if (step.targets) {
     memcpy(y, step.targets + step.index[n] * outputs, outputs * sizeof *y);
     return;
   }
-  const float other = step.rates.smoothing / outputs;
+  const Number other = step.rates.smoothing / outputs;
   for (int64_t k = 0; k < outputs; ++k) y[k] = other;
   const int32_t right = step.classes[step.index[n]];
   if (right >= 0 && right < outputs) y[right] += 1 - step.rates.smoothing;
 }
 
 // The place of the largest; NaN is larger than any number, and the first of equals is taken.
-int64_t place_of_largest(const float* z, int64_t size) {
+int64_t place_of_largest(const Number* z, int64_t size) {
   int64_t place = 0;
   for (int64_t k = 1; k < size; ++k) {
     if (z[place] != z[place]) break;
@@ -166,40 +163,40 @@ int64_t place_of_largest(const float* z, int64_t size) {
 }
 
 // a = softmax(z); returns z's largest plus the logarithm of the sum, so that ln a = z - that.
-float softmax(const float* z, int64_t size, float* a) {
-  const float most = z[place_of_largest(z, size)];
+Number softmax(const Number* z, int64_t size, Number* a) {
+  const Number most = z[place_of_largest(z, size)];
   Lanes total{};
   along(size, [&](int64_t i, auto lanes) {
     const Lanes power = exponential(lanes.load(z + i) - most);
     lanes.store(a + i, power);
     total += lanes.load(a + i);
   });
-  const float all_powers = sum(total);
+  const Number all_powers = sum(total);
   for (int64_t k = 0; k < size; ++k) a[k] /= all_powers;
-  return most + logf(all_powers);
+  return most + static_cast<Number>(__builtin_log(all_powers));
 }
 
 // Turns a row of errors e = a - y into those of z where a = softmax(z): a (e - sum of e a).
-void back_through_softmax(const float* a, int64_t size, float* e) {
+void back_through_softmax(const Number* a, int64_t size, Number* e) {
   Lanes total{};
   along(size, [&](int64_t i, auto lanes) { total += lanes.load(e + i) * lanes.load(a + i); });
-  const float mean = sum(total);
+  const Number mean = sum(total);
   for (int64_t k = 0; k < size; ++k) e[k] = a[k] * (e[k] - mean);
 }
 
 // -ln p and -ln(1 - p), as far from 0 and infinity as scikit-learn keeps them.
 inline Lanes kept_inside(Lanes cost) {
-  constexpr float kLeast = 1.1920930e-7f, kMost = 15.942385f;  // of p = 1 - epsilon and p = epsilon
-  return pick(cost < kLeast, all(kLeast), pick(cost > kMost, all(kMost), cost));
+  constexpr Number kMost = -kLogOfEpsilon;
+  return pick(cost < kEpsilon, all(kEpsilon), pick(cost > kMost, all(kMost), cost));
 }
 
 // The cost of one example; puts its outputs into a and dC/dz into error (costs.py).
-float cost_and_error(const SmallStep& step, const float* z, const float* y, float* a,
-                     float* error) {
+Number cost_and_error(const SmallStep& step, const Number* z, const Number* y, Number* a,
+                      Number* error) {
   const SmallLayer& last = step.layers[step.depth - 1];
   const bool soft = last.function == deltarule::kSoftmax;
   const bool quadratic = step.cost == deltarule::kQuadratic;
-  const float offset = soft ? softmax(z, last.outputs, a) : 0;
+  const Number offset = soft ? softmax(z, last.outputs, a) : 0;
   Lanes total{};
   along(last.outputs, [&](int64_t i, auto lanes) {
     const Lanes in = lanes.load(z + i), wanted = lanes.load(y + i);
@@ -230,10 +227,10 @@ float cost_and_error(const SmallStep& step, const float* z, const float* y, floa
 
 // Puts the cost of each of these examples into costs, and 1 into right if the answer is; and the
 // errors, divided by the batch size, into d.
-void judge(const SmallStep& step, Span batch, Rows z, Rows a, Rows d, float* y, float* costs,
-           float* right) {
+void judge(const SmallStep& step, Span batch, Rows z, Rows a, Rows d, Number* y, Number* costs,
+           Number* right) {
   const int64_t outputs = step.layers[step.depth - 1].outputs;
-  const float share = 1.0f / step.batch;
+  const Number share = Number(1) / step.batch;
   for (int64_t n = batch.first; n < batch.last; ++n) {
     target(step, n, outputs, y);
     costs[n] = cost_and_error(step, z[n], y, a[n], d[n]);
@@ -243,8 +240,8 @@ void judge(const SmallStep& step, Span batch, Rows z, Rows a, Rows d, float* y, 
   }
 }
 
-void add_up(const SmallStep& step, const float* costs, const float* right) {
-  float cost = 0;
+void add_up(const SmallStep& step, const Number* costs, const Number* right) {
+  Number cost = 0;
   for (int64_t n = 0; n < step.batch; ++n) {
     cost += costs[n];
     *step.correct += right[n] > 0;
@@ -285,7 +282,7 @@ void update_biases(const SmallStep& step, const Rule& rule, const SmallLayer& la
 // The gradients of some of a layer's weights, d' x, and at once the change they make.
 template <typename Rule>
 void update(const SmallStep& step, const Rule& rule, const SmallLayer& layer, Rows d, Rows x,
-            float* squares, Span outputs) {
+            Number* squares, Span outputs) {
   if (outputs.first == 0) update_biases(step, rule, layer, d);
   if (squares) {
     const int64_t size = (outputs.last - outputs.first) * kLanes;
@@ -302,7 +299,7 @@ void update(const SmallStep& step, const Rule& rule, const SmallLayer& layer, Ro
 struct Workplace {
   Rows a[deltarule::kSmallMostLayers + 1], d[deltarule::kSmallMostLayers];
   Rows outputs, targets, squares;
-  float *costs, *right;
+  Number *costs, *right;
 
   explicit Workplace(const SmallStep& step) {
     Scratch scratch{step.scratch};
@@ -365,7 +362,7 @@ void run_with(const SmallStep& step) {
       unit += step.layers[l].outputs;
     }
     const SmallLayer& layer = step.layers[l];
-    float* squares = step.squares ? at.squares[unit] : nullptr;
+    Number* squares = step.squares ? at.squares[unit] : nullptr;
     update(step, rule, layer, at.d[l], at.a[l], squares, piece_of(layer.outputs, k));
   });
   add_squares(step, at);
@@ -383,5 +380,9 @@ void run(const SmallStep& step) {
 }  // namespace
 
 namespace deltarule::ISA {
-const SmallTable small{scratch_size, run};
+#if defined(NUMBERS_ARE_DOUBLE)
+const SmallTable<Number> small_double{scratch_size, run};
+#else
+const SmallTable<Number> small{scratch_size, run};
+#endif
 }  // namespace deltarule::ISA

@@ -1,4 +1,5 @@
-// One step of training a small dense network, worked out by one thread or by a few together.
+// One step of training a small dense network, worked out by one thread or by a few together, in
+// numbers that are floats or doubles.
 #pragma once
 
 #include "isa.hpp"
@@ -14,23 +15,26 @@ enum SmallFunction : int32_t { kIdentity, kSigmoid, kTanh, kRelu, kSoftmax };
 enum SmallCost : int32_t { kQuadratic, kCrossEntropy, kLogLoss };
 enum SmallMethod : int32_t { kSgd, kMomentum, kNesterov, kAdam };
 
+template <typename Number>
 struct SmallRates {
-  float scale, smoothing, momentum, beta1, beta2, epsilon, decay, l1, l2;
-  float rest1, rest2;  // 1 - beta1 and 1 - beta2
+  Number scale, smoothing, momentum, beta1, beta2, epsilon, decay, l1, l2;
+  Number rest1, rest2;  // 1 - beta1 and 1 - beta2
 };
 
 // One array to learn and what the method remembers of it; `first` and `second` may be absent.
+template <typename Number>
 struct SmallArray {
-  float* value;
-  float* first;   // the velocity of momentum, Adam's mean of g
-  float* second;  // Adam's mean of g^2
+  Number* value;
+  Number* first;   // the velocity of momentum, Adam's mean of g
+  Number* second;  // Adam's mean of g^2
 };
 
 // a = f(x W' + b), W [outputs, inputs].
+template <typename Number>
 struct SmallLayer {
   int64_t inputs, outputs;
   SmallFunction function;
-  SmallArray w, b;
+  SmallArray<Number> w, b;
 };
 
 // Who helps: calls work(what, 0), ..., work(what, pieces - 1), each once, and waits for all.
@@ -39,35 +43,38 @@ struct SmallTeam {
   void* self;
 };
 
+template <typename Number>
 struct SmallStep {
-  const SmallLayer* layers;
+  const SmallLayer<Number>* layers;
   int64_t depth, batch;
   const int32_t* index;  // [batch + following] of the examples, and of those of the next step
   int64_t following;
   const uint8_t* bytes;  // x [n, inputs], one of these two
-  const float* floats;
+  const Number* floats;
   const int32_t* classes;  // y [n] or [n, outputs], one of these two
-  const float* targets;
+  const Number* targets;
   SmallCost cost;
   SmallMethod method;
-  float learning_rate;
-  SmallRates rates;
+  Number learning_rate;
+  SmallRates<Number> rates;
   int32_t steps;       // of Adam, this one included; 0 where learning_rate holds its corrections
-  float* total_cost;   // added to
+  Number* total_cost;   // added to
   int32_t* correct;    // added to
-  float* squares;      // added to, the sum of the squares of the weights before the step; or null
-  float* scratch;      // scratch_size numbers, aligned to 64 bytes
+  Number* squares;      // added to, the sum of the squares of the weights before the step; or null
+  Number* scratch;      // scratch_size numbers, aligned to 64 bytes
   const SmallTeam* team;  // null: nobody helps. The results are the same
 };
 
+template <typename Number>
 struct SmallTable {
-  int64_t (*scratch_size)(const SmallLayer* layers, int64_t depth, int64_t batch);
-  void (*run)(const SmallStep& step);
+  int64_t (*scratch_size)(const SmallLayer<Number>* layers, int64_t depth, int64_t batch);
+  void (*run)(const SmallStep<Number>& step);
 };
 
 #define DELTARULE_DECLARE(isa) \
   namespace isa {              \
-  extern const SmallTable small; \
+  extern const SmallTable<float> small; \
+  extern const SmallTable<double> small_double; \
   }
 DELTARULE_ISAS(DELTARULE_DECLARE)
 #undef DELTARULE_DECLARE

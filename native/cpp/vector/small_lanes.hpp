@@ -1,4 +1,5 @@
-// Vectors of floats, as many lanes as the processor has, and what is worked out lane by lane.
+// Vectors of numbers, as many lanes as the processor has, and what is worked out lane by lane.
+// The numbers are floats, or doubles in a file that defines NUMBERS_ARE_DOUBLE.
 #pragma once
 
 #include "isa.hpp"
@@ -9,21 +10,34 @@
 
 namespace {
 
-#if defined(__AVX512F__)
-constexpr int kLanes = 16;
-#elif defined(__AVX2__)
-constexpr int kLanes = 8;
+#if defined(NUMBERS_ARE_DOUBLE)
+using Number = double;
+using Int = int64_t;
+constexpr Number kEpsilon = __DBL_EPSILON__, kLogOfEpsilon = -36.04365338911715;
+constexpr Int kAllButSign = INT64_MAX;
 #else
-constexpr int kLanes = 4;
+using Number = float;
+using Int = int32_t;
+constexpr Number kEpsilon = __FLT_EPSILON__, kLogOfEpsilon = -15.942385f;
+constexpr Int kAllButSign = INT32_MAX;
 #endif
 
-typedef float Lanes __attribute__((vector_size(4 * kLanes)));
-typedef float Unaligned __attribute__((vector_size(4 * kLanes), aligned(4)));
-typedef int32_t Ints __attribute__((vector_size(4 * kLanes)));
+#if defined(__AVX512F__)
+constexpr int kBytes = 64;
+#elif defined(__AVX2__)
+constexpr int kBytes = 32;
+#else
+constexpr int kBytes = 16;
+#endif
+constexpr int kLanes = kBytes / sizeof(Number);
+
+typedef Number Lanes __attribute__((vector_size(kBytes)));
+typedef Number Unaligned __attribute__((vector_size(kBytes), aligned(sizeof(Number))));
+typedef Int Ints __attribute__((vector_size(kBytes)));
 
 inline int64_t padded(int64_t size) { return (size + kLanes - 1) / kLanes * kLanes; }
 
-inline Lanes all(float value) { return Lanes{} + value; }
+inline Lanes all(Number value) { return Lanes{} + value; }
 inline Lanes pick(Ints which, Lanes yes, Lanes no) {
   return (Lanes)((which & (Ints)yes) | (~which & (Ints)no));
 }
@@ -36,40 +50,54 @@ inline Ints numbered() {
 
 // All lanes of a vector in memory.
 struct Whole {
-  static Lanes load(const float* from) { return *reinterpret_cast<const Unaligned*>(from); }
-  static void store(float* to, Lanes value) { *reinterpret_cast<Unaligned*>(to) = value; }
+  static Lanes load(const Number* from) { return *reinterpret_cast<const Unaligned*>(from); }
+  static void store(Number* to, Lanes value) { *reinterpret_cast<Unaligned*>(to) = value; }
 };
 
 // The first lanes only: the others are neither read nor written, and count as zeros.
 struct Part {
-  explicit Part(int64_t count) : which(numbered() < static_cast<int32_t>(count)) {}
-  Lanes load(const float* from) const;
-  void store(float* to, Lanes value) const;
+  explicit Part(int64_t count) : which(numbered() < static_cast<Int>(count)) {}
+  Lanes load(const Number* from) const;
+  void store(Number* to, Lanes value) const;
 
   Ints which;
 };
 
-#if defined(__AVX512F__)
-inline Lanes Part::load(const float* from) const {
+#if defined(__AVX512F__) && defined(NUMBERS_ARE_DOUBLE)
+inline Lanes Part::load(const Number* from) const {
+  return (Lanes)_mm512_maskz_loadu_pd(_mm512_movepi64_mask((__m512i)which), from);
+}
+inline void Part::store(Number* to, Lanes value) const {
+  _mm512_mask_storeu_pd(to, _mm512_movepi64_mask((__m512i)which), (__m512d)value);
+}
+#elif defined(__AVX512F__)
+inline Lanes Part::load(const Number* from) const {
   return (Lanes)_mm512_maskz_loadu_ps(_mm512_movepi32_mask((__m512i)which), from);
 }
-inline void Part::store(float* to, Lanes value) const {
+inline void Part::store(Number* to, Lanes value) const {
   _mm512_mask_storeu_ps(to, _mm512_movepi32_mask((__m512i)which), (__m512)value);
 }
+#elif defined(__AVX2__) && defined(NUMBERS_ARE_DOUBLE)
+inline Lanes Part::load(const Number* from) const {
+  return (Lanes)_mm256_maskload_pd(from, (__m256i)which);
+}
+inline void Part::store(Number* to, Lanes value) const {
+  _mm256_maskstore_pd(to, (__m256i)which, (__m256d)value);
+}
 #elif defined(__AVX2__)
-inline Lanes Part::load(const float* from) const {
+inline Lanes Part::load(const Number* from) const {
   return (Lanes)_mm256_maskload_ps(from, (__m256i)which);
 }
-inline void Part::store(float* to, Lanes value) const {
+inline void Part::store(Number* to, Lanes value) const {
   _mm256_maskstore_ps(to, (__m256i)which, (__m256)value);
 }
 #else
-inline Lanes Part::load(const float* from) const {
+inline Lanes Part::load(const Number* from) const {
   Lanes found{};
   for (int lane = 0; lane < kLanes && which[lane]; ++lane) found[lane] = from[lane];
   return found;
 }
-inline void Part::store(float* to, Lanes value) const {
+inline void Part::store(Number* to, Lanes value) const {
   for (int lane = 0; lane < kLanes && which[lane]; ++lane) to[lane] = value[lane];
 }
 #endif
@@ -111,11 +139,36 @@ inline Lanes sums(const Lanes* of) {
   }
 }
 
-inline float sum(Lanes of) {
-  float total = 0;
+inline Number sum(Lanes of) {
+  Number total = 0;
   for (int lane = 0; lane < kLanes; ++lane) total += of[lane];
   return total;
 }
+
+inline Lanes magnitude(Lanes x) { return (Lanes)((Ints)x & kAllButSign); }
+
+#if defined(NUMBERS_ARE_DOUBLE)
+
+// Of the C library, lane by lane, as exact as it is: no more than some units in the last place.
+inline Lanes root(Lanes x) {
+  for (int lane = 0; lane < kLanes; ++lane) x[lane] = __builtin_sqrt(x[lane]);
+  return x;
+}
+inline Lanes exponential(Lanes x) {
+  for (int lane = 0; lane < kLanes; ++lane) x[lane] = __builtin_exp(x[lane]);
+  return x;
+}
+inline Lanes hyperbolic_tangent(Lanes x) {
+  for (int lane = 0; lane < kLanes; ++lane) x[lane] = __builtin_tanh(x[lane]);
+  return x;
+}
+inline Lanes log_of_one_plus(Lanes x) {
+  for (int lane = 0; lane < kLanes; ++lane) x[lane] = __builtin_log1p(x[lane]);
+  return x;
+}
+inline Lanes logistic(Lanes z) { return 1.0 / (1.0 + exponential(-z)); }
+
+#else
 
 inline Lanes root(Lanes x) {
   for (int lane = 0; lane < kLanes; ++lane) x[lane] = __builtin_sqrtf(x[lane]);
@@ -158,8 +211,6 @@ inline Lanes exponential_less_one(Lanes x) {
 
 inline Lanes logistic(Lanes z) { return 1.0f / (1.0f + exponential(-z)); }
 
-inline Lanes magnitude(Lanes x) { return (Lanes)((Ints)x & 0x7fffffff); }
-
 inline Lanes hyperbolic_tangent(Lanes z) {
   const Lanes size = magnitude(z), t = z * z;
   Lanes p = t * -5.7049785e-3f + 2.0639079e-2f;
@@ -180,5 +231,7 @@ inline Lanes log_of_one_plus(Lanes u) {
   p = p * t + 3.3333209e-1f;
   return 2.0f * (s + s * t * p);
 }
+
+#endif  // NUMBERS_ARE_DOUBLE
 
 }  // namespace

@@ -43,19 +43,19 @@ inline void groups_of_rows(Span rows, Body body) {
 
 // z [m, n] = x [m, size] w' [size, n]: dot products along the rows of both.
 struct Dots {
-  const float* x;
+  const Number* x;
   int64_t x_row;  // a multiple of kLanes, at least size; the rest are zeros
-  const float* w;
+  const Number* w;
   int64_t w_row, size;
-  float* z;
+  Number* z;
   int64_t z_row;
 
   template <int m, int n>
   void tile(int64_t first_x, int64_t first_w) const {
     constexpr int kSums = (m * n + kLanes - 1) / kLanes * kLanes;
     Lanes sum[kSums] = {};
-    const float* xs = x + first_x * x_row;
-    const float* ws = w + first_w * w_row;
+    const Number* xs = x + first_x * x_row;
+    const Number* ws = w + first_w * w_row;
     along(size, [&](int64_t i, auto lanes) __attribute__((always_inline)) {
       Lanes b[n];
       UNROLLED for (int c = 0; c < n; ++c) b[c] = lanes.load(ws + c * w_row + i);
@@ -64,7 +64,7 @@ struct Dots {
         UNROLLED for (int c = 0; c < n; ++c) sum[r * n + c] += a * b[c];
       }
     });
-    float found[kSums];
+    Number found[kSums];
     UNROLLED for (int k = 0; k < kSums; k += kLanes) Whole::store(found + k, sums<kLanes>(sum + k));
     for (int r = 0; r < m; ++r) {
       for (int c = 0; c < n; ++c) z[(first_x + r) * z_row + first_w + c] = found[r * n + c];
@@ -99,9 +99,9 @@ inline void products(const Dots& dots, Span batch, int64_t outputs) {
 // a vector at a time. Number r of a(k) is a[k * a_step + r * a_row]; b(k) is a row of b.
 template <typename Use>
 struct Outer {
-  const float* a;
+  const Number* a;
   int64_t a_step, a_row;
-  const float* b;
+  const Number* b;
   int64_t b_row, count, size;
   const Use& use;
 
@@ -115,7 +115,7 @@ struct Outer {
       Lanes found[n];
       UNROLLED for (int c = 0; c < n; ++c) found[c] = lanes.load(b + k * b_row + i + c * kLanes);
       UNROLLED for (int r = 0; r < m; ++r) {
-        const float factor = a[k * a_step + (first + r) * a_row];
+        const Number factor = a[k * a_step + (first + r) * a_row];
         UNROLLED for (int c = 0; c < n; ++c) sum[r][c] += factor * found[c];
       }
     }

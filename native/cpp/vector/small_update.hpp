@@ -1,31 +1,31 @@
 // How a gradient changes what is learned: the rules of learning/optimizers.py, a vector at a time.
 #pragma once
 
-#include <math.h>
-
 #include "small.hpp"
 #include "small_lanes.hpp"
 
 namespace {
 
+using SmallStep = deltarule::SmallStep<Number>;
+
 struct Sgd {
   static constexpr int kRemembers = 0;
-  explicit Sgd(const deltarule::SmallStep&) {}
-  Lanes change(Lanes g, Lanes, float, Lanes&, Lanes&) const { return g; }
+  explicit Sgd(const SmallStep&) {}
+  Lanes change(Lanes g, Lanes, Number, Lanes&, Lanes&) const { return g; }
 };
 
 struct Momentum {
   static constexpr int kRemembers = 1;
-  explicit Momentum(const deltarule::SmallStep& step) : momentum(step.rates.momentum) {}
-  Lanes change(Lanes g, Lanes, float, Lanes& velocity, Lanes&) const {
+  explicit Momentum(const SmallStep& step) : momentum(step.rates.momentum) {}
+  Lanes change(Lanes g, Lanes, Number, Lanes& velocity, Lanes&) const {
     return velocity = g + momentum * velocity;
   }
-  float momentum;
+  Number momentum;
 };
 
 struct Nesterov : Momentum {
   using Momentum::Momentum;
-  Lanes change(Lanes g, Lanes, float, Lanes& velocity, Lanes&) const {
+  Lanes change(Lanes g, Lanes, Number, Lanes& velocity, Lanes&) const {
     velocity = g + momentum * velocity;
     return g + momentum * velocity;
   }
@@ -33,37 +33,37 @@ struct Nesterov : Momentum {
 
 struct Adam {
   static constexpr int kRemembers = 2;
-  explicit Adam(const deltarule::SmallStep& step)
+  explicit Adam(const SmallStep& step)
       : beta1(step.rates.beta1),
         beta2(step.rates.beta2),
         rest1(step.rates.rest1),
         rest2(step.rates.rest2),
         epsilon(step.rates.epsilon),
         // the means start at 0; this takes the start out of them
-        unbias1(step.steps ? 1 / (1 - powf(beta1, step.steps)) : 1),
-        unbias2(step.steps ? 1 / (1 - powf(beta2, step.steps)) : 1) {}
-  Lanes change(Lanes g, Lanes w, float decay, Lanes& mean, Lanes& square) const {
+        unbias1(step.steps ? 1 / (1 - __builtin_pow(beta1, step.steps)) : 1),
+        unbias2(step.steps ? 1 / (1 - __builtin_pow(beta2, step.steps)) : 1) {}
+  Lanes change(Lanes g, Lanes w, Number decay, Lanes& mean, Lanes& square) const {
     mean = rest1 * g + beta1 * mean;
     square = rest2 * (g * g) + beta2 * square;
     return unbias1 * mean / (root(unbias2 * square) + epsilon) + decay * w;
   }
-  float beta1, beta2, rest1, rest2, epsilon, unbias1, unbias2;
+  Number beta1, beta2, rest1, rest2, epsilon, unbias1, unbias2;
 };
 
 // What is added to the gradient of weights, and taken off them by AdamW; nothing for biases.
 struct Price {
-  float l1 = 0, l2 = 0, decay = 0;
+  Number l1 = 0, l2 = 0, decay = 0;
 };
 
 // w <- w - rate change(g), for numbers of `array`, rows of `row`, from `i` of one of them on.
 template <typename Rule>
 struct Update {
   Rule rule;
-  float rate;
+  Number rate;
   Price price;
-  deltarule::SmallArray array;
+  deltarule::SmallArray<Number> array;
   int64_t row;
-  float* squares = nullptr;  // [rows, kLanes], added to: the squares of w before the change
+  Number* squares = nullptr;  // [rows, kLanes], added to: the squares of w before the change
 
   // Asks for what operator() will read and write.
   inline __attribute__((always_inline)) void prepare(int64_t r, int64_t i) const {

@@ -1,4 +1,4 @@
-"""Epochs of Adam in float32 by the companion, where it is there: ``program.train`` in one call.
+"""Epochs of Adam by the companion, where it is there: ``program.train`` in one call.
 
 Weights are turned, from scikit-learn's [inputs, outputs] to [outputs, inputs] and back; the
 numbers are the same up to rounding.
@@ -21,7 +21,7 @@ from deltarule.estimators.program import (
     Plan,
     compiled,
 )
-from deltarule.network import kernels
+from deltarule.network import companion, kernels
 from deltarule.network.companion.dense_steps import HIDDEN, MOST_LAYERS, Adam, Course, adam_epochs
 
 COSTS = {  # with one number a sample the mean over the outputs, and with it ours, is their sum
@@ -31,24 +31,24 @@ COSTS = {  # with one number a sample the mean over the outputs, and with it our
 }
 
 
-def fits(kind: Kind, sizes: tuple[int, ...], dtype: np.dtype) -> bool:
+def fits(kind: Kind, sizes: tuple[int, ...]) -> bool:
     """Whether the companion trains such networks, of samples that weigh the same."""
     return (
-        dtype == np.float32
-        and kind.solver == "adam"
+        kind.solver == "adam"
         and (kind.loss, kind.output) in COSTS
         and NAMES.get(kind.hidden, kind.hidden) in HIDDEN
         and (kind.loss == "log_loss" or sizes[-1] == 1)
         and len(sizes) - 1 <= MOST_LAYERS
-        and kernels.usual("float32").companion
+        and kernels.current_backend() == "cpu"
+        and companion.is_there()
     )
 
 
-def targets(kind: Kind, y: Any) -> Any:
+def targets(kind: Kind, y: Any, dtype: np.dtype) -> Any:
     """Return encoded answers [n, outputs] as the companion takes them: of one class, its place."""
     if kind.output == "softmax":
         return y.argmax(axis=1).astype(np.int32)
-    return y.astype(np.float32)
+    return y.astype(dtype)
 
 
 def run(

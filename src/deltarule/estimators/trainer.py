@@ -32,8 +32,8 @@ class Trainer:
         sizes = x.shape[1], *(coef.shape[1] for coef in owner.coefs_)
         alike = weight is None and self.sparse is None
         self.run = program.run
-        if alike and native.fits(kind, sizes, self.dtype):
-            self.run, y = native.run, native.targets(kind, y)
+        if alike and native.fits(kind, sizes):
+            self.run, y = native.run, native.targets(kind, y, self.dtype)
         weight = np.ones(self.n, self.dtype) if weight is None else weight.astype(self.dtype)
         self.y, self.weight = y, weight
         if self.sparse is None:

@@ -27,7 +27,7 @@ class Adam(NamedTuple):
 
 
 class Course(NamedTuple):
-    """How long to train: counts [4] of int32, numbers [3] of float32.
+    """How long to train: counts [4] of int32, numbers [3].
 
     counts: examples, epochs, epochs without progress so far and at most.
     numbers: alpha, the lowest cost so far, and how far below it progress begins.
@@ -60,22 +60,22 @@ def adam_epochs(
         names: the activation of each layer, of which the last is "softmax", "sigmoid" or another.
         cost: "quadratic" or "log_loss", cross-entropy of probabilities kept inside (0, 1).
         batch: examples a step; the last step of an epoch takes what is left.
-        x: [n, inputs] float32.
-        y: [n] classes, int32, or [n, outputs] float32.
+        x: [n, inputs] float32 or float64; all numbers are of this type.
+        y: [n] classes, int32, or [n, outputs].
         orders: [epochs, n or more] which examples when.
         rates: [epochs, steps] learning rates, with the corrections for the start of Adam's means.
         adam, course: see there. The penalty of m examples is alpha / (2 m) sum of w^2.
         learned: layers (b [outputs], w [outputs, inputs]), as often as Adam needs: the parameters,
-            the means of the gradients and of their squares. All float32.
+            the means of the gradients and of their squares.
     """
     numbers = (1, 0, 0, adam.beta1, adam.beta2, adam.epsilon, 0, 0, 0, adam.rest1, adam.rest2)
-    settings = jnp.stack([jnp.asarray(number, jnp.float32) for number in numbers])
-    sums = jnp.zeros((), jnp.float32), jnp.zeros((), jnp.int32)  # what single steps add up
+    settings = jnp.stack([jnp.asarray(number, x.dtype) for number in numbers])
+    sums = jnp.zeros((), x.dtype), jnp.zeros((), jnp.int32)  # what single steps add up
     leaves, structure = jax.tree.flatten((sums, learned))
     call = jax.ffi.ffi_call(
         "deltarule_small_epochs",
         [
-            array((len(orders),), jnp.float32), array((), jnp.int32),
+            array((len(orders),), x.dtype), array((), jnp.int32),
             *(array(each.shape, each.dtype) for each in leaves),
         ],
         input_output_aliases={7 + i: 2 + i for i in range(len(leaves))},

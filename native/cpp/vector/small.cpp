@@ -5,13 +5,11 @@
 // multiples of rows added up backward, and the update, which writes each weight once.
 #include "small.hpp"
 
+#include "small_costs.hpp"
 #include "small_products.hpp"
 #include "small_update.hpp"
 
 namespace {
-
-using deltarule::SmallFunction;
-using SmallLayer = deltarule::SmallLayer<Number>;
 
 // A matrix of the scratch.
 struct Rows {
@@ -25,15 +23,22 @@ constexpr int64_t kPiece = 2 * kTileRows;
 
 int64_t pieces_of(int64_t rows) { return (rows + kPiece - 1) / kPiece; }
 
+// Where a layer has few inputs, dot products along them are short, and most of the work would be to
+// add up the lanes: its weights are turned once a step, and multiples of their rows added up.
+constexpr int64_t kFewInputs = 128;
+
+bool has_few_inputs(const SmallLayer& layer) { return layer.inputs <= kFewInputs; }
+
 int64_t scratch_size(const SmallLayer* layers, int64_t depth, int64_t batch) {
   const int64_t last = padded(layers[depth - 1].outputs);
-  int64_t row = padded(layers[0].inputs) + last, units = 0;
+  int64_t row = padded(layers[0].inputs) + last, units = 0, turned = 0;
   for (int64_t l = 0; l < depth; ++l) {
     row += 2 * padded(layers[l].outputs);  // activations and errors
     units += layers[l].outputs;
+    if (has_few_inputs(layers[l])) turned += layers[l].inputs * padded(layers[l].outputs);
   }
   const int64_t results = 2 * padded(batch);  // the cost of each example, and whether it is right
-  return batch * row + results + pieces_of(batch) * last + units * kLanes;
+  return batch * row + results + pieces_of(batch) * last + units * kLanes + turned;
 }
 
 // Hands out the scratch, a matrix after another.
@@ -102,22 +107,9 @@ void take_examples(const SmallStep& step, Rows x, Span rows) {
   }
 }
 
-inline Lanes value(SmallFunction function, Lanes z) {
-  switch (function) {
-    case deltarule::kSigmoid: return logistic(z);
-    case deltarule::kTanh: return hyperbolic_tangent(z);
-    case deltarule::kRelu: return pick(z < 0.0f, Lanes{}, z);
-    default: return z;
-  }
-}
-
-// f'(z), worked out from a = f(z).
-inline Lanes slope(SmallFunction function, Lanes a) {
-  switch (function) {
-    case deltarule::kSigmoid: return a * (1.0f - a);
-    case deltarule::kTanh: return 1.0f - a * a;
-    case deltarule::kRelu: return pick(a > 0.0f, all(1), Lanes{});
-    default: return all(1);
+void clear_padding(Span batch, int64_t size, Rows y) {
+  for (int64_t n = batch.first; n < batch.last; ++n) {
+    for (int64_t i = size; i < y.row; ++i) y[n][i] = 0;
   }
 }
 
@@ -129,100 +121,44 @@ void activate(const SmallLayer& layer, SmallFunction function, Span batch, Rows 
       lanes.store(y[n] + i, value(function, Whole::load(y[n] + i) + bias));
     }
   });
-  for (int64_t n = batch.first; n < batch.last; ++n) {
-    for (int64_t i = layer.outputs; i < y.row; ++i) y[n][i] = 0;
+  clear_padding(batch, layer.outputs, y);
+}
+
+// Puts f(z + b) into its rows.
+struct Above {
+  const SmallLayer& layer;
+  SmallFunction function;
+  Rows y;
+
+  void prepare(int64_t, int64_t) const {}
+  template <typename Which>
+  inline __attribute__((always_inline)) void operator()(int64_t n, int64_t i, Lanes z,
+                                                        Which lanes) const {
+    lanes.store(y[n] + i, value(function, z + lanes.load(layer.b.value + i)));
+  }
+};
+
+void turn(const SmallLayer& layer, Rows turned) {
+  for (int64_t i = 0; i < layer.inputs; ++i) {
+    for (int64_t k = 0; k < layer.outputs; ++k) {
+      turned[i][k] = layer.w.value[k * layer.inputs + i];
+    }
   }
 }
 
-void forward(const SmallLayer& layer, SmallFunction function, Span batch, Rows x, Rows y) {
+// `turned` holds the layer's weights the other way round if it has few inputs.
+void forward(const SmallLayer& layer, SmallFunction function, Span batch, Rows x, Rows turned,
+             Rows y) {
+  if (has_few_inputs(layer)) {
+    const Above above{layer, function, y};
+    groups_of_rows(batch, Outer<Above>{x.first, 1, x.row, turned.first, turned.row, layer.inputs,
+                                       layer.outputs, above});
+    clear_padding(batch, layer.outputs, y);
+    return;
+  }
   const Dots dots{x.first, x.row, layer.w.value, layer.inputs, layer.inputs, y.first, y.row};
   products(dots, batch, layer.outputs);
   activate(layer, function, batch, y);
-}
-
-// The target of example n, smoothed, in a row.
-void target(const SmallStep& step, int64_t n, int64_t outputs, Number* y) {
-  if (step.targets) {
-    memcpy(y, step.targets + step.index[n] * outputs, outputs * sizeof *y);
-    return;
-  }
-  const Number other = step.rates.smoothing / outputs;
-  for (int64_t k = 0; k < outputs; ++k) y[k] = other;
-  const int32_t right = step.classes[step.index[n]];
-  if (right >= 0 && right < outputs) y[right] += 1 - step.rates.smoothing;
-}
-
-// The place of the largest; NaN is larger than any number, and the first of equals is taken.
-int64_t place_of_largest(const Number* z, int64_t size) {
-  int64_t place = 0;
-  for (int64_t k = 1; k < size; ++k) {
-    if (z[place] != z[place]) break;
-    if (z[k] > z[place] || z[k] != z[k]) place = k;
-  }
-  return place;
-}
-
-// a = softmax(z); returns z's largest plus the logarithm of the sum, so that ln a = z - that.
-Number softmax(const Number* z, int64_t size, Number* a) {
-  const Number most = z[place_of_largest(z, size)];
-  Lanes total{};
-  along(size, [&](int64_t i, auto lanes) {
-    const Lanes power = exponential(lanes.load(z + i) - most);
-    lanes.store(a + i, power);
-    total += lanes.load(a + i);
-  });
-  const Number all_powers = sum(total);
-  for (int64_t k = 0; k < size; ++k) a[k] /= all_powers;
-  return most + static_cast<Number>(__builtin_log(all_powers));
-}
-
-// Turns a row of errors e = a - y into those of z where a = softmax(z): a (e - sum of e a).
-void back_through_softmax(const Number* a, int64_t size, Number* e) {
-  Lanes total{};
-  along(size, [&](int64_t i, auto lanes) { total += lanes.load(e + i) * lanes.load(a + i); });
-  const Number mean = sum(total);
-  for (int64_t k = 0; k < size; ++k) e[k] = a[k] * (e[k] - mean);
-}
-
-// -ln p and -ln(1 - p), as far from 0 and infinity as scikit-learn keeps them.
-inline Lanes kept_inside(Lanes cost) {
-  constexpr Number kMost = -kLogOfEpsilon;
-  return pick(cost < kEpsilon, all(kEpsilon), pick(cost > kMost, all(kMost), cost));
-}
-
-// The cost of one example; puts its outputs into a and dC/dz into error (costs.py).
-Number cost_and_error(const SmallStep& step, const Number* z, const Number* y, Number* a,
-                      Number* error) {
-  const SmallLayer& last = step.layers[step.depth - 1];
-  const bool soft = last.function == deltarule::kSoftmax;
-  const bool quadratic = step.cost == deltarule::kQuadratic;
-  const Number offset = soft ? softmax(z, last.outputs, a) : 0;
-  Lanes total{};
-  along(last.outputs, [&](int64_t i, auto lanes) {
-    const Lanes in = lanes.load(z + i), wanted = lanes.load(y + i);
-    const Lanes out = soft ? lanes.load(a + i) : value(last.function, in);
-    Lanes cost, wrong = out - wanted;
-    if (quadratic) {
-      cost = 0.5f * (wrong * wrong);
-      if (!soft) wrong *= slope(last.function, out);
-    } else if (soft) {
-      const Lanes alone = offset - in;
-      cost = wanted * (step.cost == deltarule::kLogLoss ? kept_inside(alone) : alone);
-    } else {
-      const Lanes positive = pick(in > 0.0f, in, Lanes{});
-      const Lanes rest = log_of_one_plus(exponential(-magnitude(in)));
-      cost = step.cost == deltarule::kLogLoss
-                 ? wanted * kept_inside(positive - in + rest) +
-                       (1.0f - wanted) * kept_inside(positive + rest)
-                 : positive - in * wanted + rest;
-    }
-    lanes.store(error + i, wrong);
-    lanes.store(a + i, cost);  // a is free now, save for softmax with the quadratic cost
-    total += lanes.load(a + i);
-    if (soft) lanes.store(a + i, out);
-  });
-  if (soft && quadratic) back_through_softmax(a, last.outputs, error);
-  return sum(total);
 }
 
 // Puts the cost of each of these examples into costs, and 1 into right if the answer is; and the
@@ -298,7 +234,7 @@ void update(const SmallStep& step, const Rule& rule, const SmallLayer& layer, Ro
 // layers, and what is found for each example.
 struct Workplace {
   Rows a[deltarule::kSmallMostLayers + 1], d[deltarule::kSmallMostLayers];
-  Rows outputs, targets, squares;
+  Rows turned[deltarule::kSmallMostLayers], outputs, targets, squares;
   Number *costs, *right;
 
   explicit Workplace(const SmallStep& step) {
@@ -309,6 +245,8 @@ struct Workplace {
       a[l + 1] = scratch.take(step.batch, step.layers[l].outputs);
       d[l] = scratch.take(step.batch, step.layers[l].outputs);
       units += step.layers[l].outputs;
+      const bool few = has_few_inputs(step.layers[l]);
+      turned[l] = scratch.take(few ? step.layers[l].inputs : 0, step.layers[l].outputs);
     }
     const int64_t last = step.layers[step.depth - 1].outputs;
     outputs = scratch.take(step.batch, last);
@@ -328,7 +266,7 @@ void work_out(const SmallStep& step, const Workplace& at, int64_t k) {
   for (int64_t l = 0; l <= top; ++l) {
     const SmallLayer& layer = step.layers[l];  // the cost starts from z
     const SmallFunction function = l == top ? deltarule::kIdentity : layer.function;
-    forward(layer, function, batch, at.a[l], at.a[l + 1]);
+    forward(layer, function, batch, at.a[l], at.turned[l], at.a[l + 1]);
   }
   judge(step, batch, at.a[top + 1], at.outputs, at.d[top], at.targets[k], at.costs, at.right);
   for (int64_t l = top; l > 0; --l) {
@@ -351,6 +289,9 @@ template <typename Rule>
 void run_with(const SmallStep& step) {
   const Rule rule(step);
   const Workplace at(step);
+  for (int64_t l = 0; l < step.depth; ++l) {
+    if (has_few_inputs(step.layers[l])) turn(step.layers[l], at.turned[l]);
+  }
   by_all(step, pieces_of(step.batch), [&](int64_t k) { work_out(step, at, k); });
   add_up(step, at.costs, at.right);
   int64_t pieces = 0;

@@ -149,24 +149,50 @@ inline Lanes magnitude(Lanes x) { return (Lanes)((Ints)x & kAllButSign); }
 
 #if defined(NUMBERS_ARE_DOUBLE)
 
-// Of the C library, lane by lane, as exact as it is: no more than some units in the last place.
 inline Lanes root(Lanes x) {
   for (int lane = 0; lane < kLanes; ++lane) x[lane] = __builtin_sqrt(x[lane]);
   return x;
 }
+
+// e^x = scale (1 + rest) for x from -708 to 709, or the nearer of the two beyond; to some units in
+// the last place, by Taylor's series. NaN comes out as NaN.
+struct Power {
+  Lanes scale, rest;
+  explicit Power(Lanes x) {
+    x = pick(x < -708.0, all(-708.0), pick(x > 709.0, all(709.0), x));
+    // x = n ln 2 + r; adding 1.5 2^52 rounds to a whole number, and puts it in the lowest bits.
+    const Lanes magic = all(6755399441055744.0);
+    const Lanes shifted = x * 1.4426950408889634 + magic;
+    const Lanes n = shifted - magic;
+    const Lanes r = (x - n * 0.693147180369123816490) - n * 1.90821492927058770002e-10;
+    Lanes p = r / 6227020800.0 + 1 / 479001600.0;  // 1 / 13! and so on down
+    constexpr double kFactorials[] = {39916800, 3628800, 362880, 40320, 5040, 720, 120, 24, 6, 2};
+    for (const double factorial : kFactorials) p = p * r + 1 / factorial;
+    rest = p * r * r + r;
+    scale = (Lanes)(((Ints)shifted << 52) + 0x3ff0000000000000);
+  }
+};
+
 inline Lanes exponential(Lanes x) {
-  for (int lane = 0; lane < kLanes; ++lane) x[lane] = __builtin_exp(x[lane]);
-  return x;
+  const Power power(x);
+  return (power.rest + 1.0) * power.scale;
 }
-inline Lanes hyperbolic_tangent(Lanes x) {
-  for (int lane = 0; lane < kLanes; ++lane) x[lane] = __builtin_tanh(x[lane]);
-  return x;
+
+inline Lanes logistic(Lanes z) { return 1.0 / (1.0 + exponential(-z)); }
+
+// (e^2z - 1) / (e^2z + 1), where e^2z - 1 is exact near 0 too.
+inline Lanes hyperbolic_tangent(Lanes z) {
+  const Lanes doubled = 2.0 * magnitude(z);
+  const Power power(pick(doubled > 80.0, all(80.0), doubled));
+  const Lanes less_one = power.scale * power.rest + (power.scale - 1.0);
+  const Lanes found = less_one / (less_one + 2.0);
+  return (Lanes)((Ints)found | ((Ints)z & ~kAllButSign));
 }
+
 inline Lanes log_of_one_plus(Lanes x) {
   for (int lane = 0; lane < kLanes; ++lane) x[lane] = __builtin_log1p(x[lane]);
   return x;
 }
-inline Lanes logistic(Lanes z) { return 1.0 / (1.0 + exponential(-z)); }
 
 #else
 

@@ -1,12 +1,9 @@
 // How a gradient changes what is learned: the rules of learning/optimizers.py, a vector at a time.
 #pragma once
 
-#include "small.hpp"
-#include "small_lanes.hpp"
+#include "small_costs.hpp"
 
 namespace {
-
-using SmallStep = deltarule::SmallStep<Number>;
 
 struct Sgd {
   static constexpr int kRemembers = 0;

@@ -10,7 +10,8 @@
 
 SETUP_INPUTS := pyproject.toml constraints.txt tools/setup
 NATIVE_INPUTS := $(wildcard native/* native/cpp/* native/cpp/vector/* native/src/*/*.py)
-PLAIN := tests/agreement $(addprefix tests/learning/test_,batches.py calls.py digits.py parts.py resume.py same_seed.py)
+PLAIN := tests/agreement tests/estimators/test_same_numbers.py \
+  $(addprefix tests/learning/test_,batches.py calls.py digits.py parts.py resume.py same_seed.py)
 WATCHED := $(addprefix tests/companion/test_,activations.py convolution.py dense.py epochs.py norms.py pooling.py small.py)
 SANITIZED := native/build/sanitized
 RUNTIMES := libasan.so libubsan.so libstdc++.so.6

@@ -127,9 +127,11 @@ def _cold(name: str, who: str) -> float:
 
 def run(name: str, pairs: int | None = None) -> dict[str, Any]:
     """Return the result of a contest as plain data, with where it was run."""
+    from deltarule.network import companion  # not where scikit-learn's whole process is timed
+
     contest = CONTESTS[name]
     seconds = measure(name, pairs or contest.pairs)
-    where = {"machine": machine(), "versions": versions()}
+    where = {"machine": machine(), "versions": versions(), "companion": companion.describe()}
     rounded = {who: [float(f"{s:.4g}") for s in times] for who, times in seconds.items()}
     return {"contest": asdict(contest), **where, "seconds": rounded}
 
@@ -151,7 +153,7 @@ def tables(results: Iterable[dict[str, Any]]) -> str:
     where = [
         f"{result['machine']['cores']} cores, {result['machine']['architecture']}, AVX-512: "
         f"{result['machine']['avx512']}; scikit-learn {result['versions']['scikit-learn']}, JAX "
-        f"{result['versions']['jax']}"
+        f"{result['versions']['jax']}; companion: {result.get('companion', 'not in use')}"
         for result in results
     ]
     return f"{'; '.join(dict.fromkeys(where))}.\n\n{table(heads, rows)}"

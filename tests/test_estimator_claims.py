@@ -17,6 +17,7 @@ def result(ours: list[float], theirs: list[float], goal: float | None) -> dict[s
         "contest": {"title": "a fit", "goal": goal},
         "machine": {"cores": 2, "architecture": "x", "avx512": "no"},
         "versions": {"scikit-learn": "1", "jax": "2"},
+        "companion": "not in use",
         "seconds": {contests.OURS: ours, contests.THEIRS: theirs},
     }
 

@@ -259,14 +259,11 @@ def fingerprint() -> str:
 
 def test_one_thread_learns_the_same_bits_as_several():
     code = (
-        "import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]); "
-        "import warnings; warnings.simplefilter('ignore'); "
+        "import os, sys, warnings; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]); "
+        f"warnings.simplefilter('ignore'); sys.path.insert(0, {os.path.dirname(__file__)!r}); "
         "import test_epochs; print(test_epochs.fingerprint())"
     )
-    here = os.path.dirname(__file__)
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=here, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split()[-1] == fingerprint()
     assert fingerprint() == fingerprint()
 

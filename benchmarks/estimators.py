@@ -153,7 +153,7 @@ def tables(results: Iterable[dict[str, Any]]) -> str:
     where = [
         f"{result['machine']['cores']} cores, {result['machine']['architecture']}, AVX-512: "
         f"{result['machine']['avx512']}; scikit-learn {result['versions']['scikit-learn']}, JAX "
-        f"{result['versions']['jax']}; companion: {result.get('companion', 'not in use')}"
+        f"{result['versions']['jax']}; companion: {result['companion']}"
         for result in results
     ]
     return f"{'; '.join(dict.fromkeys(where))}.\n\n{table(heads, rows)}"

@@ -2,7 +2,8 @@
 //
 // Rows of activations and errors are padded with zeros to whole vectors. The weights stay as they
 // are, [outputs, inputs], and every pass over them reads along their rows: dot products forward,
-// multiples of rows added up backward, and the update, which writes each weight once.
+// multiples of rows added up backward, and the update, which writes each weight once. Of layers with
+// few inputs, forward reads a turned copy.
 #include "small.hpp"
 
 #include "small_costs.hpp"

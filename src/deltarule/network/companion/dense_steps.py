@@ -57,7 +57,7 @@ def adam_epochs(
     """Return the cost of each epoch, how many there were, and ``learned`` afterwards.
 
     Args:
-        names: the activation of each layer, of which the last is "softmax", "sigmoid" or another.
+        names: the activation of each layer: of ``HIDDEN``, and of the last of ``OUTPUT``.
         cost: "quadratic" or "log_loss", cross-entropy of probabilities kept inside (0, 1).
         batch: examples a step; the last step of an epoch takes what is left.
         x: [n, inputs] float32 or float64; all numbers are of this type.

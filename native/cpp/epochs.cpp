@@ -17,11 +17,11 @@ double operations(const SmallStep<Number>& step) {
   return 6 * weights * step.batch;
 }
 
-// Those who help with steps of so many operations, where that is worth it.
+// Those who help with steps that are worth it.
 class Helpers {
  public:
-  Helpers(Pool& pool, double operations)
-      : helps_(operations >= kWorthSharing && pool.num_threads() > 1),
+  Helpers(Pool& pool, bool worth_sharing)
+      : helps_(worth_sharing && pool.num_threads() > 1),
         team_(pool, helps_ ? static_cast<int>(pool.num_threads()) : 1),
         small_{[](void* self, int64_t pieces, Team::Work work, const void* what) {
                  static_cast<Team*>(self)->each(pieces, work, what);
@@ -147,10 +147,10 @@ void run_epochs(Pool& pool, ffi::AnyBuffer x, ffi::AnyBuffer y, const Course& gi
   step.layers = layers.data();
   step.depth = layers.size();
   step.batch = std::min(batch, epochs.examples);
-  const Helpers helpers(pool, operations(step));
+  step.worth_sharing = operations(step) >= kWorthSharing;
+  const Helpers helpers(pool, step.worth_sharing);
   step.team = helpers.team();
-  const Room<Number> room(
-      fastest_table<Number>().scratch_size(step.layers, step.depth, step.batch));
+  const Room<Number> room(fastest_table<Number>().scratch_size(step));
   step.scratch = room.aligned();
   Patience<Number> patience{number[1], number[2], count[2], count[3]};
   Number* loss = numbers_of<Number>(losses, types);

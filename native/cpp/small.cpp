@@ -60,7 +60,7 @@ ffi::Error train(ffi::AnyBuffer x, ffi::AnyBuffer y, ffi::Buffer<ffi::S32> order
     if (step.batch == 0) return;
     step.layers = layers.data();
     step.depth = layers.size();
-    const Room<float> room(table.scratch_size(step.layers, step.depth, step.batch));
+    const Room<float> room(table.scratch_size(step));
     step.scratch = room.aligned();
     table.run(step);
   });

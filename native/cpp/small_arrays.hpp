@@ -84,7 +84,7 @@ void read_shapes(const Learned& learned, ffi::Span<const int32_t> functions, int
     const bool last = l + 1 == depth;
     require(function >= kIdentity && function <= (last ? kSoftmax : kRelu),
             "activations that it knows");
-    layers[l] = {inputs, axes[0], static_cast<SmallFunction>(function), {}, {}};
+    layers[l] = {inputs, axes[0], inputs, static_cast<SmallFunction>(function), {}, {}};
     inputs = axes[0];
   }
 }

@@ -29,10 +29,10 @@ struct SmallArray {
   Number* second;  // Adam's mean of g^2
 };
 
-// a = f(x W' + b), W [outputs, inputs].
+// a = f(x W' + b), W [outputs, inputs]; a row of W begins `row` numbers after the one before.
 template <typename Number>
 struct SmallLayer {
-  int64_t inputs, outputs;
+  int64_t inputs, outputs, row;
   SmallFunction function;
   SmallArray<Number> w, b;
 };
@@ -62,12 +62,13 @@ struct SmallStep {
   int32_t* correct;    // added to
   Number* squares;      // added to, the sum of the squares of the weights before the step; or null
   Number* scratch;      // scratch_size numbers, aligned to 64 bytes
+  bool worth_sharing;     // enough work for a few threads: it is cut so that they can share it
   const SmallTeam* team;  // null: nobody helps. The results are the same
 };
 
 template <typename Number>
 struct SmallTable {
-  int64_t (*scratch_size)(const SmallLayer<Number>* layers, int64_t depth, int64_t batch);
+  int64_t (*scratch_size)(const SmallStep<Number>& step);  // enough for smaller batches too
   void (*run)(const SmallStep<Number>& step);
 };
 

@@ -165,7 +165,7 @@ struct Power {
     const Lanes shifted = x * 1.4426950408889634 + magic;
     const Lanes n = shifted - magic;
     const Lanes r = (x - n * 0.693147180369123816490) - n * 1.90821492927058770002e-10;
-    Lanes p = r / 6227020800.0 + 1 / 479001600.0;  // 1 / 13! and so on down
+    Lanes p = r * (1 / 6227020800.0) + 1 / 479001600.0;  // 1 / 13! and so on down
     constexpr double kFactorials[] = {39916800, 3628800, 362880, 40320, 5040, 720, 120, 24, 6, 2};
     for (const double factorial : kFactorials) p = p * r + 1 / factorial;
     rest = p * r * r + r;

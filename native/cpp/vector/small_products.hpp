@@ -105,15 +105,19 @@ struct Outer {
   int64_t b_row, count, size;
   const Use& use;
 
+  // `lanes` are those of the last of n vectors.
   template <int m, int n, typename Which>
   inline __attribute__((always_inline)) void tile(int64_t first, int64_t i, Which lanes) const {
+    constexpr int64_t kLast = (n - 1) * kLanes;
     Lanes sum[m][n] = {};
     UNROLLED for (int r = 0; r < m; ++r) {
       UNROLLED for (int c = 0; c < n; ++c) use.prepare(first + r, i + c * kLanes);
     }
     for (int64_t k = 0; k < count; ++k) {
       Lanes found[n];
-      UNROLLED for (int c = 0; c < n; ++c) found[c] = lanes.load(b + k * b_row + i + c * kLanes);
+      const Number* row = b + k * b_row + i;
+      UNROLLED for (int c = 0; c + 1 < n; ++c) found[c] = Whole::load(row + c * kLanes);
+      found[n - 1] = lanes.load(row + kLast);
       UNROLLED for (int r = 0; r < m; ++r) {
         const Number factor = a[k * a_step + (first + r) * a_row];
         UNROLLED for (int c = 0; c < n; ++c) sum[r][c] += factor * found[c];
@@ -122,7 +126,21 @@ struct Outer {
     // What `use` needs is read again from memory: the sums need the registers.
     asm volatile("" : : "r"(&use) : "memory");
     UNROLLED for (int r = 0; r < m; ++r) {
-      UNROLLED for (int c = 0; c < n; ++c) use(first + r, i + c * kLanes, sum[r][c], lanes);
+      UNROLLED for (int c = 0; c + 1 < n; ++c) use(first + r, i + c * kLanes, sum[r][c], Whole{});
+      use(first + r, i + kLast, sum[r][n - 1], lanes);
+    }
+  }
+
+  // What is left of a row: n vectors or fewer, the last of which may not be whole.
+  template <int m, int n>
+  void rest(int64_t first, int64_t i) const {
+    if constexpr (n > 0) {
+      const int64_t beyond = size - i - (n - 1) * kLanes;
+      if (beyond > 0) {
+        tile<m, n>(first, i, Part(beyond));
+      } else {
+        rest<m, n - 1>(first, i);
+      }
     }
   }
 
@@ -132,8 +150,7 @@ struct Outer {
     for (; i + kTileVectors * kLanes <= size; i += kTileVectors * kLanes) {
       tile<m, kTileVectors>(first, i, Whole{});
     }
-    for (; i + kLanes <= size; i += kLanes) tile<m, 1>(first, i, Whole{});
-    if (i < size) tile<m, 1>(first, i, Part(size - i));
+    rest<m, kTileVectors>(first, i);
   }
 };
 

@@ -132,6 +132,30 @@ def test_in_float64_it_learns_the_same_to_the_last_digits(options, monkeypatch):
     assert_same(found, neural_network.MLPClassifier(**options).fit(IRIS_X, IRIS_Y), 1e-11)
 
 
+# Each is worth sharing, so that the hidden units are cut in two; 97 does not divide 300.
+HALVES: dict[str, dict[str, Any]] = {
+    "relu": {"alpha": 0.5},
+    "an even cut": {"hidden_layer_sizes": (64,), "batch_size": 100},
+    "few units": {"hidden_layer_sizes": (33,), "batch_size": 150},
+    "tanh": {"activation": "tanh"},
+    "logistic": {"activation": "logistic", "alpha": 0.0},
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("options", HALVES.values(), ids=HALVES)
+@pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
+def test_halves_of_the_hidden_units_learn_the_same(kind, options, dtype, monkeypatch):
+    calls = counted(monkeypatch)
+    rng = np.random.default_rng(0)
+    x, y = rng.random((300, 90)).astype(dtype), rng.integers(0, 7, 300)
+    asked = {"hidden_layer_sizes": (61,), "batch_size": 97, "max_iter": 5, "random_state": 0}
+    y = y if kind is MLPClassifier else y.astype(dtype)
+    found, wanted = (each(**asked | options).fit(x, y) for each in (kind, TWINS[kind]))
+    assert calls
+    assert_same(found, wanted, 2e-4 if dtype == np.float32 else 1e-11)
+
+
 # ---- the handler by itself
 
 
@@ -248,24 +272,25 @@ def test_the_handler_refuses_what_it_was_not_written_for(changes, said):
         jax.block_until_ready(trained(x, y, ONE, **changes))
 
 
-def fingerprint() -> str:
+def fingerprint(*hidden: int) -> str:
     """Return a hash of what a network of some size learns, large enough for helpers."""
     rng = np.random.default_rng(0)
     x, y = rng.random((700, 90)).astype(np.float32), rng.integers(0, 7, 700)
-    net = MLPClassifier((61, 33), random_state=0, max_iter=5, batch_size=97).fit(x, y)
+    net = MLPClassifier(hidden, random_state=0, max_iter=5, batch_size=97).fit(x, y)
     arrays = (*net.coefs_, *net.intercepts_, np.array(net.loss_curve_))
     return hashlib.sha256(b"".join(a.tobytes() for a in arrays)).hexdigest()
 
 
-def test_one_thread_learns_the_same_bits_as_several():
+@pytest.mark.parametrize("hidden", [(61,), (61, 33)], ids=["one hidden layer", "two"])
+def test_one_thread_learns_the_same_bits_as_several(hidden):
     code = (
         "import os, sys, warnings; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]); "
         f"warnings.simplefilter('ignore'); sys.path.insert(0, {os.path.dirname(__file__)!r}); "
-        "import test_epochs; print(test_epochs.fingerprint())"
+        f"import test_epochs; print(test_epochs.fingerprint(*{hidden}))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split()[-1] == fingerprint()
-    assert fingerprint() == fingerprint()
+    assert done.stdout.split()[-1] == fingerprint(*hidden)
+    assert fingerprint(*hidden) == fingerprint(*hidden)
 
 
 def test_programs_are_compiled_once_for_a_shape():

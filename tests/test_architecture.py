@@ -82,7 +82,7 @@ MAY_USE = {  # what a part may import of others
     "runs": {"numpy"},
     "training": {"numpy", "jax"},
     "tuning": {"numpy", "jax", "scipy", "sklearn"},
-    "estimators": {"numpy", "jax", "scipy", "sklearn", "rich", "matplotlib"},
+    "estimators": {"numpy", "jax", "scipy", "sklearn", "threadpoolctl", "rich", "matplotlib"},
     "__init__": set(),
     "__main__": set(),
     "papers": ANY,

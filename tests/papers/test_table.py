@@ -28,7 +28,7 @@ def test_a_table_by_hand() -> None:
         "| page 1 | 64-10-10 | test, last epoch | 96.00 | 95.50 (95.00–96.00) | reached |",
         "| page 2 | always three | test | 10.00 | 10.28 | reached |",
         "",
-        f"{RULE} Seeds: 2. Source: {STUDY.citation}.",
+        f"{RULE} With brackets: 2 seeds; without: one run. Source: {STUDY.citation}.",
     ]
 
 

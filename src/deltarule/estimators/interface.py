@@ -23,6 +23,7 @@ from sklearn.utils.validation import (
 from deltarule.estimators.asked import SCIKIT_LEARN, Part, on_device
 from deltarule.estimators.history import History
 from deltarule.estimators.memory import check_classes, check_weights
+from deltarule.estimators.products import one_thread_if_small
 
 if TYPE_CHECKING:
     from deltarule.committee import Committee
@@ -221,19 +222,18 @@ class Interface(BaseMultilayerPerceptron):  # type: ignore[misc]
 
     def _forward_pass_fast(self, X: Any, check_input: bool = True) -> np.ndarray:
         if check_input:
-            X = self._flat(X)
+            X = validate_data(self, self._flat(X), accept_sparse=["csr", "csc"], reset=False)
         if not hasattr(self, "_model"):
             if self.activation not in SCIKIT_LEARN:
                 raise ValueError(
                     f"activation={self.activation!r} was set after the network was fitted with "
                     "another; call fit again."
                 )
-            found: np.ndarray = super()._forward_pass_fast(X, check_input)
+            with one_thread_if_small(X.shape[0] * sum(weights.size for weights in self.coefs_)):
+                found: np.ndarray = super()._forward_pass_fast(X, check_input=False)
             return found
         from deltarule.estimators import engine  # loads optax, which only training by it needs
 
-        if check_input:
-            X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         with on_device(self.device):
             return engine.answers(self, X)
 

@@ -27,7 +27,8 @@ def markdown(study: Study, results: Sequence[Result]) -> str:
         )  # fmt: skip
         rows.append(f"| {' | '.join(cells)} |")
     counts = sorted({len(result["seeds"]) for result in results if len(result["reached"]) > 1})
-    seeds = f" Seeds: {' or '.join(map(str, counts))}." if counts else ""
+    runs = f" With brackets: {' or '.join(map(str, counts))} seeds; without: one run."
+    seeds = runs if counts else ""
     return "\n".join([*rows, "", f"{RULE}{seeds} Source: {study.citation}."])
 
 

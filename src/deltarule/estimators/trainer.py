@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 from scipy.sparse import issparse
 
@@ -37,7 +37,7 @@ class Trainer:
         weight = np.ones(self.n, self.dtype) if weight is None else weight.astype(self.dtype)
         self.y, self.weight = y, weight
         if self.sparse is None:
-            self.examples = Examples(*(jnp.asarray(each) for each in (x, y, weight)))
+            self.examples = Examples(*jax.device_put((x, y, weight)))
         weights = sum(coef.size for coef in owner.coefs_)
         self.at_once = epochs_at_once(self.n, weights, self.steps)
 
@@ -144,7 +144,8 @@ class Trainer:
 
     def _write_back(self, learned: Learned) -> None:
         """Put what was learned where scikit-learn looks for it, as arrays that can be written."""
-        coefs, intercepts, *moments = ([np.array(each) for each in part] for part in learned)
+        kept = ([np.array(each, order="C") for each in part] for part in learned)
+        coefs, intercepts, *moments = kept
         self.owner.coefs_, self.owner.intercepts_ = coefs, intercepts
         for name, found in zip(self._moments(), moments, strict=False):
             setattr(self.owner._optimizer, name, found)

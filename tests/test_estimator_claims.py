@@ -1,6 +1,7 @@
 """The contests against scikit-learn's estimators: fair turns, honest goals, stored and shown."""
 
 import importlib
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))  # scripts, not a package: they import each other
 
 contests = importlib.import_module("estimators")
+fits = importlib.import_module("fits")
 
 
 def result(ours: list[float], theirs: list[float], goal: float | None) -> dict[str, object]:
@@ -18,7 +20,7 @@ def result(ours: list[float], theirs: list[float], goal: float | None) -> dict[s
         "machine": {"cores": 2, "architecture": "x", "avx512": "no"},
         "versions": {"scikit-learn": "1", "jax": "2"},
         "companion": "not in use",
-        "seconds": {contests.OURS: ours, contests.THEIRS: theirs},
+        "seconds": {fits.OURS: ours, fits.THEIRS: theirs},
     }
 
 
@@ -39,23 +41,34 @@ def test_who_begins_alternates_and_both_do_the_same(monkeypatch: pytest.MonkeyPa
         contests, "_warm", lambda name: lambda _, who: float(turns.append(who) or len(turns))
     )
     seconds = contests.measure("iris", 2)
-    ours, theirs = contests.OURS, contests.THEIRS
+    ours, theirs = fits.OURS, fits.THEIRS
     assert turns == [theirs, ours, ours, theirs]
     assert seconds == {theirs: [1, 4], ours: [2, 3]}
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_the_two_fits_of_a_contest_are_one() -> None:
-    contest = contests.CONTESTS["iris"]
-    one, other = (
-        contests.estimator(who, contest, max_iter=3) for who in (contests.OURS, contests.THEIRS)
-    )
+    contest = fits.CONTESTS["iris"]
+    one, other = (fits.estimator(who, contest, max_iter=3) for who in (fits.OURS, fits.THEIRS))
     shared = other.get_params()
     assert {name: one.get_params()[name] for name in shared} == shared
     assert type(one).__module__.startswith("deltarule")
     assert type(other).__module__.startswith("sklearn")
-    grid = contests.GRID
-    assert len(grid["alpha"]) * len(grid["learning_rate_init"]) * 5 == contests.FITS
+    grid = fits.GRID
+    assert len(grid["alpha"]) * len(grid["learning_rate_init"]) * 5 == fits.FITS
+
+
+@pytest.mark.parametrize(("who", "loads"), [(fits.OURS, True), (fits.THEIRS, False)])
+def test_a_process_of_scikit_learn_does_not_wait_for_ours(who: str, loads: bool) -> None:
+    code = (
+        f"import sys, fits; fits.work('iris', {who!r})(); "
+        "print({'jax', 'deltarule'} & {*sys.modules} != set())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        cwd=ROOT / "benchmarks", capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.strip() == str(loads)
 
 
 def test_the_page_shows_what_is_stored() -> None:
@@ -64,6 +77,6 @@ def test_the_page_shows_what_is_stored() -> None:
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in contests.FOLDER.glob("*.json")))
 def test_what_is_stored_is_the_contest_of_its_name(name: str) -> None:
-    stored, contest = contests.stored()[name], contests.CONTESTS[name]
+    stored, contest = contests.stored()[name], fits.CONTESTS[name]
     assert (stored["contest"]["title"], stored["contest"]["goal"]) == (contest.title, contest.goal)
     assert {len(times) for times in stored["seconds"].values()} == {contest.pairs}

@@ -26,7 +26,7 @@ struct Workplace {
   int64_t units = 0;
 
   Workplace(const SmallStep& step, Scratch& scratch)
-      : answers(step, pieces_of(step.batch), scratch) {
+      : answers(step, scratch) {
     const int64_t top = step.depth - 1;
     a[0] = scratch.take(step.batch, step.layers[0].inputs);
     for (int64_t l = 0; l <= top; ++l) {
@@ -61,7 +61,7 @@ void work_out(const SmallStep& step, const Workplace& at, int64_t k) {
     const SmallFunction function = l == top ? deltarule::kIdentity : layer.function;
     forward(layer, function, batch, at.a[l], at.turned[l], at.a[l + 1]);
   }
-  judge(step, batch, at.answers, k);
+  judge(step, batch, at.answers);
   for (int64_t l = top; l > 0; --l) {
     const Below below{step.layers[l - 1].function, at.a[l], at.d[l - 1]};
     backward(step.layers[l], batch, at.d[l], below);

@@ -29,48 +29,68 @@ inline Lanes slope(SmallFunction function, Lanes a) {
   }
 }
 
-// The target of example n, smoothed, in a row.
-void target(const SmallStep& step, int64_t n, int64_t outputs, Number* y) {
-  if (step.targets) {
-    memcpy(y, step.targets + step.index[n] * outputs, outputs * sizeof *y);
-    return;
-  }
-  const Number other = step.rates.smoothing / outputs;
-  for (int64_t k = 0; k < outputs; ++k) y[k] = other;
-  const int32_t right = step.classes[step.index[n]];
-  if (right >= 0 && right < outputs) y[right] += 1 - step.rates.smoothing;
-}
+// The target of an example, smoothed: its row, or of its class 1 and of all others 0.
+struct Target {
+  const Number* row;  // or null
+  Int right;
+  Number one, other;
 
-// The place of the largest; NaN is larger than any number, and the first of equals is taken.
-int64_t place_of_largest(const Number* z, int64_t size) {
-  int64_t place = 0;
-  for (int64_t k = 1; k < size; ++k) {
-    if (z[place] != z[place]) break;
-    if (z[k] > z[place] || z[k] != z[k]) place = k;
+  Target(const SmallStep& step, int64_t n, int64_t outputs)
+      : row(step.targets ? step.targets + step.index[n] * outputs : nullptr),
+        right(step.classes ? step.classes[step.index[n]] : -1),
+        one(step.rates.smoothing / outputs + (1 - step.rates.smoothing)),
+        other(step.rates.smoothing / outputs) {}
+
+  template <typename Which>
+  inline __attribute__((always_inline)) Lanes load(int64_t i, Which lanes) const {
+    if (row) return lanes.load_only(row + i);
+    return pick(numbered() + static_cast<Int>(i) == right, all(one), all(other));
   }
-  return place;
+};
+
+// Whether z[place] is the largest; NaN is larger than any number, and of equals the first is it.
+bool is_largest(const Number* z, int64_t size, Int place) {
+  if (place < 0 || place >= size) return false;
+  const Number there = z[place];
+  Lanes larger{};
+  along_padded(size, [&](int64_t i, auto lanes) {
+    const Lanes in = lanes.load(z + i);
+    const Ints before = numbered() + static_cast<Int>(i) < place, undefined = in != in;
+    const Ints beats = there != there ? undefined & before
+                                      : (in > there) | undefined | ((in == there) & before);
+    larger += lanes.only(pick(beats, all(1), Lanes{}));
+  });
+  return sum(larger) == 0;
 }
 
 // a = softmax(z); returns z's largest plus the logarithm of the sum, so that ln a = z - that.
 Number softmax(const Number* z, int64_t size, Number* a) {
-  const Number most = z[place_of_largest(z, size)];
-  Lanes total{};
-  along(size, [&](int64_t i, auto lanes) {
-    const Lanes power = exponential(lanes.load(z + i) - most);
+  Lanes tops = all(z[0]), total{};
+  along_padded(size, [&](int64_t i, auto lanes) {
+    const Lanes in = lanes.load(z + i);
+    tops = pick((Ints)lanes.only((Lanes)(in > tops)), in, tops);
+  });
+  const Number most = largest(tops);
+  along_padded(size, [&](int64_t i, auto lanes) {
+    const Lanes power = lanes.only(exponential(lanes.load(z + i) - most));
     lanes.store(a + i, power);
-    total += lanes.load(a + i);
+    total += power;
   });
   const Number all_powers = sum(total);
-  for (int64_t k = 0; k < size; ++k) a[k] /= all_powers;
+  along_padded(size, [&](int64_t i, auto lanes) {
+    lanes.store(a + i, lanes.load(a + i) / all_powers);
+  });
   return most + static_cast<Number>(__builtin_log(all_powers));
 }
 
 // Turns a row of errors e = a - y into those of z where a = softmax(z): a (e - sum of e a).
 void back_through_softmax(const Number* a, int64_t size, Number* e) {
   Lanes total{};
-  along(size, [&](int64_t i, auto lanes) { total += lanes.load(e + i) * lanes.load(a + i); });
+  along_padded(size, [&](int64_t i, auto lanes) { total += lanes.load(e + i) * lanes.load(a + i); });
   const Number mean = sum(total);
-  for (int64_t k = 0; k < size; ++k) e[k] = a[k] * (e[k] - mean);
+  along_padded(size, [&](int64_t i, auto lanes) {
+    lanes.store(e + i, lanes.load(a + i) * (lanes.load(e + i) - mean));
+  });
 }
 
 // -ln p and -ln(1 - p), as far from 0 and infinity as scikit-learn keeps them.
@@ -79,16 +99,17 @@ inline Lanes kept_inside(Lanes cost) {
   return pick(cost < kEpsilon, all(kEpsilon), pick(cost > kMost, all(kMost), cost));
 }
 
-// The cost of one example; puts its outputs into a and dC/dz into error (costs.py).
-Number cost_and_error(const SmallStep& step, const Number* z, const Number* y, Number* a,
-                      Number* error) {
+// The cost of one example; puts its outputs into a and dC/dz times `share` into error (costs.py).
+// z, a and error are padded with zeros.
+Number cost_and_error(const SmallStep& step, const Number* z, const Target& y, Number share,
+                      Number* a, Number* error) {
   const SmallLayer& last = step.layers[step.depth - 1];
   const bool soft = last.function == deltarule::kSoftmax;
   const bool quadratic = step.cost == deltarule::kQuadratic;
   const Number offset = soft ? softmax(z, last.outputs, a) : 0;
   Lanes total{};
-  along(last.outputs, [&](int64_t i, auto lanes) {
-    const Lanes in = lanes.load(z + i), wanted = lanes.load(y + i);
+  along_padded(last.outputs, [&](int64_t i, auto lanes) {
+    const Lanes in = lanes.load(z + i), wanted = y.load(i, lanes);
     const Lanes out = soft ? lanes.load(a + i) : value(last.function, in);
     Lanes cost, wrong = out - wanted;
     if (quadratic) {
@@ -105,10 +126,9 @@ Number cost_and_error(const SmallStep& step, const Number* z, const Number* y, N
                        (1.0f - wanted) * kept_inside(positive + rest)
                  : positive - in * wanted + rest;
     }
-    lanes.store(error + i, wrong);
-    lanes.store(a + i, cost);  // a is free now, save for softmax with the quadratic cost
-    total += lanes.load(a + i);
-    if (soft) lanes.store(a + i, out);
+    lanes.store(a + i, out);
+    lanes.store(error + i, wrong * share);
+    total += lanes.only(cost);
   });
   if (soft && quadratic) back_through_softmax(a, last.outputs, error);
   return sum(total);

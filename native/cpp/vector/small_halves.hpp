@@ -50,8 +50,8 @@ struct Halves {
   Half half[kHalves];
   Answers answers;
 
-  Halves(const SmallStep& step, Scratch& scratch) : answers(step, kHalves, scratch) {
-    const int64_t units = step.layers[0].outputs, cut = padded(units) / kHalves / kLanes * kLanes;
+  Halves(const SmallStep& step, Scratch& scratch) : answers(step, scratch) {
+    const int64_t units = step.layers[0].outputs, cut = units / kHalves;
     half[0].take(step, {0, cut}, scratch);
     half[1].take(step, {cut, units}, scratch);
   }
@@ -95,7 +95,7 @@ void meet(const SmallStep& step, const Halves& at, int64_t k) {
     }
   });
   clear_padding(batch, output.outputs, at.answers.z);
-  judge(step, batch, at.answers, k);
+  judge(step, batch, at.answers);
 }
 
 // From the errors of the outputs to the change of this half's weights.

@@ -52,11 +52,14 @@ inline Ints numbered() {
 struct Whole {
   static Lanes load(const Number* from) { return *reinterpret_cast<const Unaligned*>(from); }
   static void store(Number* to, Lanes value) { *reinterpret_cast<Unaligned*>(to) = value; }
+  static Lanes only(Lanes value) { return value; }
+  static Lanes load_only(const Number* from) { return load(from); }
 };
 
 // The first lanes only: the others are neither read nor written, and count as zeros.
 struct Part {
   explicit Part(int64_t count) : which(numbered() < static_cast<Int>(count)) {}
+  explicit Part(Ints which) : which(which) {}
   Lanes load(const Number* from) const;
   void store(Number* to, Lanes value) const;
 
@@ -110,6 +113,26 @@ inline void along(int64_t size, Body body) {
   if (i < size) body(i, Part(size - i));
 }
 
+// The first lanes of what is padded with zeros to a whole vector: read and written whole, since a
+// load that follows a masked store waits for it.
+struct Padded {
+  explicit Padded(int64_t count) : which(numbered() < static_cast<Int>(count)) {}
+  static Lanes load(const Number* from) { return Whole::load(from); }
+  void store(Number* to, Lanes value) const { Whole::store(to, only(value)); }
+  Lanes only(Lanes value) const { return (Lanes)(which & (Ints)value); }
+  Lanes load_only(const Number* from) const { return Part(which).load(from); }  // nothing behind
+
+  Ints which;
+};
+
+// Calls body(i, Whole) for each whole vector of a padded row, then body(i, Padded) for the rest.
+template <typename Body>
+inline void along_padded(int64_t size, Body body) {
+  int64_t i = 0;
+  for (; i + kLanes <= size; i += kLanes) body(i, Whole{});
+  if (i < size) body(i, Padded(size - i));
+}
+
 // The numbers 0 to kLanes - 1, for the compiler.
 template <int... lane>
 struct Order {};
@@ -128,6 +151,12 @@ inline Lanes fold(Lanes a, Lanes b, Order<lane...>) {
          __builtin_shufflevector(a, b, (lane / half * 2 * half + lane % half + half)...);
 }
 
+// Brings the lanes from `half` on to the front.
+template <int half, int... lane>
+inline Lanes other_half(Lanes of, Order<lane...>) {
+  return __builtin_shufflevector(of, of, ((lane + half) % kLanes)...);
+}
+
 // Returns the sums of kLanes vectors over their lanes, in order. (Of a smaller power of two `count`
 // of vectors: kLanes / count numbers each, still to be added up.)
 template <int count>
@@ -139,10 +168,21 @@ inline Lanes sums(const Lanes* of) {
   }
 }
 
+// Calls with(a, b) for halves of the lanes, then for halves of what that gives, down to one number.
+template <int half = kLanes / 2, typename With>
+inline Number joined(Lanes of, With with) {
+  if constexpr (half == 0) {
+    return of[0];
+  } else {
+    return joined<half / 2>(with(of, other_half<half>(of, InOrder{})), with);
+  }
+}
+
 inline Number sum(Lanes of) {
-  Number total = 0;
-  for (int lane = 0; lane < kLanes; ++lane) total += of[lane];
-  return total;
+  return joined(of, [](Lanes a, Lanes b) { return a + b; });
+}
+inline Number largest(Lanes of) {
+  return joined(of, [](Lanes a, Lanes b) { return pick(a > b, a, b); });
 }
 
 inline Lanes magnitude(Lanes x) { return (Lanes)((Ints)x & kAllButSign); }

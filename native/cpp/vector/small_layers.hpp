@@ -141,35 +141,29 @@ void forward(const SmallLayer& layer, SmallFunction function, Span batch, Rows x
 }
 
 // What is found for each example: the outputs z and a, the errors d, the cost, and whether the
-// answer is right. `targets` has a row for each who judges.
+// answer is right.
 struct Answers {
-  Rows z, a, d, targets;
+  Rows z, a, d;
   Number *costs, *right;
 
-  Answers(const SmallStep& step, int64_t judges, Scratch& scratch) {
+  Answers(const SmallStep& step, Scratch& scratch) {
     const int64_t outputs = step.layers[step.depth - 1].outputs;
     z = scratch.take(step.batch, outputs);
     a = scratch.take(step.batch, outputs);
     d = scratch.take(step.batch, outputs);
-    targets = scratch.take(judges, outputs);
     costs = scratch.take(1, step.batch).first;
     right = scratch.take(1, step.batch).first;
   }
 };
 
 // From z of these examples, all else; the errors are divided by the batch size.
-void judge(const SmallStep& step, Span batch, const Answers& at, int64_t judge) {
+void judge(const SmallStep& step, Span batch, const Answers& at) {
   const int64_t outputs = step.layers[step.depth - 1].outputs;
   const Number share = Number(1) / step.batch;
-  Number* y = at.targets[judge];
   for (int64_t n = batch.first; n < batch.last; ++n) {
-    Number* d = at.d[n];
-    target(step, n, outputs, y);
-    at.costs[n] = cost_and_error(step, at.z[n], y, at.a[n], d);
-    for (int64_t k = 0; k < outputs; ++k) d[k] *= share;
-    for (int64_t k = outputs; k < at.d.row; ++k) d[k] = 0;
-    at.right[n] =
-        step.classes && place_of_largest(at.z[n], outputs) == step.classes[step.index[n]];
+    const Target y(step, n, outputs);
+    at.costs[n] = cost_and_error(step, at.z[n], y, share, at.a[n], at.d[n]);
+    at.right[n] = is_largest(at.z[n], outputs, y.right);
   }
 }
 

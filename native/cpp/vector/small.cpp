@@ -26,7 +26,7 @@ struct Workplace {
   int64_t units = 0;
 
   Workplace(const SmallStep& step, Scratch& scratch)
-      : answers(step, scratch) {
+      : answers(step, step.batch, step.layers[step.depth - 1].outputs, scratch) {
     const int64_t top = step.depth - 1;
     a[0] = scratch.take(step.batch, step.layers[0].inputs);
     for (int64_t l = 0; l <= top; ++l) {

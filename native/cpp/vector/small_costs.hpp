@@ -99,38 +99,48 @@ inline Lanes kept_inside(Lanes cost) {
   return pick(cost < kEpsilon, all(kEpsilon), pick(cost > kMost, all(kMost), cost));
 }
 
+// What an output costs, and dC/dz of it, save for softmax with the quadratic cost: there it is dC/da.
+struct Judged {
+  Lanes cost, wrong;
+
+  // `offset` is what softmax returns.
+  inline __attribute__((always_inline)) Judged(const SmallStep& step, SmallFunction function,
+                                               Lanes in, Lanes out, Lanes wanted, Lanes offset)
+      : wrong(out - wanted) {
+    const bool soft = function == deltarule::kSoftmax, inside = step.cost == deltarule::kLogLoss;
+    if (step.cost == deltarule::kQuadratic) {
+      cost = 0.5f * (wrong * wrong);
+      if (!soft) wrong *= slope(function, out);
+    } else if (soft) {
+      const Lanes alone = offset - in;
+      cost = wanted * (inside ? kept_inside(alone) : alone);
+    } else {
+      const Lanes positive = pick(in > 0.0f, in, Lanes{});
+      const Lanes rest = log_of_one_plus(exponential(-magnitude(in)));
+      cost = inside ? wanted * kept_inside(positive - in + rest) +
+                          (1.0f - wanted) * kept_inside(positive + rest)
+                    : positive - in * wanted + rest;
+    }
+  }
+};
+
 // The cost of one example; puts its outputs into a and dC/dz times `share` into error (costs.py).
 // z, a and error are padded with zeros.
 Number cost_and_error(const SmallStep& step, const Number* z, const Target& y, Number share,
                       Number* a, Number* error) {
   const SmallLayer& last = step.layers[step.depth - 1];
   const bool soft = last.function == deltarule::kSoftmax;
-  const bool quadratic = step.cost == deltarule::kQuadratic;
   const Number offset = soft ? softmax(z, last.outputs, a) : 0;
   Lanes total{};
   along_padded(last.outputs, [&](int64_t i, auto lanes) {
-    const Lanes in = lanes.load(z + i), wanted = y.load(i, lanes);
+    const Lanes in = lanes.load(z + i);
     const Lanes out = soft ? lanes.load(a + i) : value(last.function, in);
-    Lanes cost, wrong = out - wanted;
-    if (quadratic) {
-      cost = 0.5f * (wrong * wrong);
-      if (!soft) wrong *= slope(last.function, out);
-    } else if (soft) {
-      const Lanes alone = offset - in;
-      cost = wanted * (step.cost == deltarule::kLogLoss ? kept_inside(alone) : alone);
-    } else {
-      const Lanes positive = pick(in > 0.0f, in, Lanes{});
-      const Lanes rest = log_of_one_plus(exponential(-magnitude(in)));
-      cost = step.cost == deltarule::kLogLoss
-                 ? wanted * kept_inside(positive - in + rest) +
-                       (1.0f - wanted) * kept_inside(positive + rest)
-                 : positive - in * wanted + rest;
-    }
+    const Judged found(step, last.function, in, out, y.load(i, lanes), all(offset));
     lanes.store(a + i, out);
-    lanes.store(error + i, wrong * share);
-    total += lanes.only(cost);
+    lanes.store(error + i, found.wrong * share);
+    total += lanes.only(found.cost);
   });
-  if (soft && quadratic) back_through_softmax(a, last.outputs, error);
+  if (soft && step.cost == deltarule::kQuadratic) back_through_softmax(a, last.outputs, error);
   return sum(total);
 }
 

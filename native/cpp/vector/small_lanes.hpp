@@ -151,6 +151,21 @@ inline Lanes fold(Lanes a, Lanes b, Order<lane...>) {
          __builtin_shufflevector(a, b, (lane / half * 2 * half + lane % half + half)...);
 }
 
+// Of a matrix of kLanes vectors, swaps blocks of `half` lanes across the diagonal: with all powers
+// of two, each number's row and column are swapped.
+template <int half, int... lane>
+inline void swap_blocks(Lanes* of, Order<lane...> order) {
+  if constexpr (half > 0) {
+    for (int r = 0; r < kLanes; ++r) {
+      if (r & half) continue;
+      const Lanes a = of[r], b = of[r + half];
+      of[r] = __builtin_shufflevector(a, b, (lane & half ? kLanes + lane - half : lane)...);
+      of[r + half] = __builtin_shufflevector(a, b, (lane & half ? kLanes + lane : lane + half)...);
+    }
+    swap_blocks<half / 2>(of, order);
+  }
+}
+
 // Brings the lanes from `half` on to the front.
 template <int half, int... lane>
 inline Lanes other_half(Lanes of, Order<lane...>) {
@@ -183,6 +198,11 @@ inline Number sum(Lanes of) {
 }
 inline Number largest(Lanes of) {
   return joined(of, [](Lanes a, Lanes b) { return pick(a > b, a, b); });
+}
+
+inline Lanes logarithm(Lanes x) {
+  for (int lane = 0; lane < kLanes; ++lane) x[lane] = static_cast<Number>(__builtin_log(x[lane]));
+  return x;
 }
 
 inline Lanes magnitude(Lanes x) { return (Lanes)((Ints)x & kAllButSign); }

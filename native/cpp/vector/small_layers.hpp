@@ -146,11 +146,11 @@ struct Answers {
   Rows z, a, d;
   Number *costs, *right;
 
-  Answers(const SmallStep& step, Scratch& scratch) {
-    const int64_t outputs = step.layers[step.depth - 1].outputs;
-    z = scratch.take(step.batch, outputs);
-    a = scratch.take(step.batch, outputs);
-    d = scratch.take(step.batch, outputs);
+  // Of z, a and d either the rows or the columns are the examples.
+  Answers(const SmallStep& step, int64_t rows, int64_t columns, Scratch& scratch) {
+    z = scratch.take(rows, columns);
+    a = scratch.take(rows, columns);
+    d = scratch.take(rows, columns);
     costs = scratch.take(1, step.batch).first;
     right = scratch.take(1, step.batch).first;
   }

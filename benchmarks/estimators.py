@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fits import CONTESTS, OURS, THEIRS, work
+from contest import CONTESTS, OURS, THEIRS, work
 from report import put, table
 from run import HERE, RESULTS, machine, versions
 
@@ -54,7 +54,7 @@ def _warm(name: str) -> Callable[[str, str], float]:
 
 def _cold(name: str, who: str) -> float:
     before = time.perf_counter()
-    subprocess.run([sys.executable, HERE / "fits.py", name, who], check=True)
+    subprocess.run([sys.executable, HERE / "contest.py", name, who], check=True)
     return time.perf_counter() - before
 
 

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))  # scripts, not a package: they import each other
 
 contests = importlib.import_module("estimators")
-fits = importlib.import_module("fits")
+fits = importlib.import_module("contest")
 
 
 def result(ours: list[float], theirs: list[float], goal: float | None) -> dict[str, object]:
@@ -61,7 +61,7 @@ def test_the_two_fits_of_a_contest_are_one() -> None:
 @pytest.mark.parametrize(("who", "loads"), [(fits.OURS, True), (fits.THEIRS, False)])
 def test_a_process_of_scikit_learn_does_not_wait_for_ours(who: str, loads: bool) -> None:
     code = (
-        f"import sys, fits; fits.work('iris', {who!r})(); "
+        f"import sys, contest; contest.work('iris', {who!r})(); "
         "print({'jax', 'deltarule'} & {*sys.modules} != set())"
     )
     done = subprocess.run(

@@ -30,6 +30,7 @@ FALLS = 0.01  # of the cost over the last quarter: less may be the end of what c
 LEAST_EPOCHS = 4  # a course needs some points
 GAPS = 0.03, 0.1  # between accuracies, beyond chance: suspicious, ill
 COST_RISE = 1.25  # of the validation cost over its lowest, that is no noise
+LEARNED = 0.9  # of the first training cost: what has fallen by less than a tenth may only jump
 CURVED_EXAMPLES = 100, 1000  # least and most whose curvature is measured
 OPERATIONS = 2e9  # multiplications of one pass: some thirty products take under a minute
 
@@ -165,8 +166,10 @@ def _rise(case: Case) -> list[str]:
     if len(costs) != len(ours) or not len(costs) or case.recipe.early_stopping is not None:
         return []  # a run that stopped early went back to before the rise
     lowest = int(costs.argmin())
-    if costs[-1] <= COST_RISE * costs[lowest] or ours[-1] > ours[lowest]:
+    if costs[-1] <= COST_RISE * costs[lowest]:
         return []
+    if ours[-1] > min(ours[lowest], LEARNED * ours[0]):
+        return []  # the training cost did not fall, or so little that both may only jump
     return [
         f"the validation cost rose from {costs[lowest]:.3g} in epoch {lowest + 1} to "
         f"{costs[-1]:.3g}"

@@ -1,6 +1,6 @@
 """What ``estimators.py`` times: the same fit by ``deltarule.MLPClassifier`` and scikit-learn's.
 
-``python benchmarks/fits.py CONTEST WHO`` does one fit, in a process that loads only what that
+``python benchmarks/contest.py CONTEST WHO`` does one fit, in a process that loads only what that
 needs: scikit-learn's must not wait for ours to be imported.
 """
 

@@ -9,9 +9,7 @@ from threadpoolctl import ThreadpoolController
 
 SMALL = 20_000_000  # multiplications and additions: about a millisecond of one core
 
-_limiting = (
-    Lock()
-)  # a limit puts back what it found: of two at once the last could leave one thread
+_limiting = Lock()  # a limit puts back what it found: of two at once one would put back the other's
 
 
 @contextmanager

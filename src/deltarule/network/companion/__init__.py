@@ -7,7 +7,13 @@ what the plain path gives, up to rounding, and has a gradient of its own.
 from deltarule.network.companion.activations import activate
 from deltarule.network.companion.convolution import convolve
 from deltarule.network.companion.dense import dense
-from deltarule.network.companion.loading import call, describe, has_bfloat16, is_there
+from deltarule.network.companion.loading import (
+    call,
+    describe,
+    has_bfloat16,
+    has_matrix_units,
+    is_there,
+)
 from deltarule.network.companion.norms import batch_norm, normalize
 from deltarule.network.companion.pooling import MOST_PLACES, avg_pool, max_pool
 
@@ -29,6 +35,7 @@ __all__ = [
     "dense",
     "describe",
     "has_bfloat16",
+    "has_matrix_units",
     "is_there",
     "max_pool",
     "normalize",

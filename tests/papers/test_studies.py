@@ -207,3 +207,23 @@ def test_a_step_with_dropout_as_the_book_takes_it() -> None:
     ours = ours - rate * jax.grad(cost)(ours, dropout.apply({}, {}, x, key=key, train=True)[0])
     np.testing.assert_allclose(his / 2, ours, rtol=1e-5)
     np.testing.assert_allclose(x / 2 @ his.T, x @ ours.T, rtol=1e-5, atol=1e-6)  # at prediction
+
+
+def test_kernels_and_biases_learn_at_a_quarter_of_the_books_pace() -> None:
+    """What lies below dropout, and biases, have the same gradients in both programs."""
+    dropout, key = Dropout(1 - chapter6.KEPT), jax.random.key(1)
+    rng = np.random.default_rng(0)
+    x, y = rng.random((10, 6)), rng.normal(size=(10, 4))
+    ours, below, b = rng.normal(size=(4, 6)), rng.random(6) + 0.1, rng.random(4)
+
+    def cost(below: Any, b: Any, weights: Any, scale: float) -> Any:
+        seen, _ = dropout.apply({}, {}, jax.nn.relu(x * below), key=key, train=True)
+        return ((jax.nn.relu(scale * seen @ weights.T + b) - y) ** 2).mean()
+
+    gradients = [
+        jax.grad(cost, (0, 1))(below, b, weights, scale)
+        for weights, scale in ((2 * ours, chapter6.KEPT), (ours, 1.0))  # the book's, then ours
+    ]
+    for his, mine in zip(*gradients, strict=True):
+        assert np.abs(mine).min() > 0, "no case for this test"
+        np.testing.assert_allclose(his, mine, rtol=1e-5)

@@ -6,9 +6,10 @@ rate. Its L2 term is lambda/2 |w|^2 over the number of mini-batches, so that l2 
 best validation accuracy, of the best of three runs. What it does otherwise: it never shuffles, and
 starts weights from N(0, 1/n_out); here every epoch is shuffled and weights are N(0, 1/n_in), or
 N(0, 2/n_in) before relu. His dropout leaves what is kept as it is and halves the weights at
-prediction; ours doubles what is kept. With W = 2W' both networks are the same, and since
-dC/dW' = 2 dC/dW, a step of eta on W is one of eta/4 on W'. At 0.03 itself, four times his pace, a
-seed of the two tried stayed at chance.
+prediction; ours doubles what is kept. With W = 2W' in the dense layers both networks are the same,
+and since dC/dW' = 2 dC/dW, a step of eta on W is one of eta/4 on W'. At 0.03 itself, four times his
+pace, a seed of the two tried stayed at chance. Kernels and biases have the same gradients in both
+programs, so at the one rate of eta/4 they learn at a quarter of his pace.
 
 Read ``experiment.py`` first; the fully connected networks are in ``nielsen.py``.
 """
@@ -28,8 +29,9 @@ _NOTES = (
     "program never shuffles and starts weights from N(0, 1/n_out)."
 )
 _SCALED = (
-    "His dropout scales by a half at prediction, ours by two while training, so that his weights "
-    "are twice ours, and a step of his rate, 0.03, moves ours as far as a quarter of it, 0.0075."
+    "His dropout scales by a half at prediction, ours by two while training, so that his dense "
+    "weights are twice ours, and a step of his rate, 0.03, moves ours as far as a quarter of it, "
+    "0.0075. Kernels and biases have that rate too, a quarter of his."
 )
 
 

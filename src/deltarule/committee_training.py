@@ -158,6 +158,18 @@ def train_committee(
     return CommitteeRun(committee, runs, None if committee else team.stopped)
 
 
+def side_by_side(members: int, jobs: int | None = None) -> str:
+    """Return in words how many of so many members would be trained at a time, and why.
+
+    >>> side_by_side(3, jobs=2)
+    '3 members, 2 at a time: a thread each, which share the cores'
+    """
+    at_once = _jobs(jobs, members)
+    if at_once > 1:
+        return f"{members} members, {at_once} at a time: a thread each, which share the cores"
+    return f"{members} members, one after another" if members > 1 else "1 member"
+
+
 @dataclass(frozen=True)
 class _Member:
     """What one member is to become."""

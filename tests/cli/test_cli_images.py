@@ -1,6 +1,7 @@
 """Named networks, augmentation, committees and moved copies, through the command."""
 
 import json
+import os
 import re
 import signal
 from pathlib import Path
@@ -12,6 +13,7 @@ from cli_commands import Run, slowly, start, write_images
 import deltarule
 from deltarule import Committee, data
 from deltarule.committee import with_moved_copies
+from deltarule.network import companion
 
 DIGITS = ("train", "digits", "--network", "64,16,10", "--epochs", "3")
 
@@ -126,14 +128,105 @@ def test_pictures_of_convolutions_and_committees(run: Run) -> None:
     assert all(Path("run", name).stat().st_size > 1000 for name in names)
 
 
-def test_a_plan_is_explained_and_nothing_trained(run: Run) -> None:
-    write_images(Path("images"), side=28)
-    options = ("--network", "lenet5", "--precision", "bfloat16", "--explain-plan")
-    done = run("train", "images", *options)
+def explained(run: Run, *options: str) -> list[str]:
+    done = run("train", *options, "--explain-plan")
     assert (done.code, done.err) == (0, "")
-    for words in ("device: cpu", "patches", "16 bits", "worked on whole"):
-        assert words in done.out
-    assert not Path("runs").exists()
+    assert not Path("runs").exists()  # nothing is trained
+    return done.out.splitlines()
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float64"])
+def test_a_plan_is_explained_and_nothing_trained(
+    run: Run, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    write_images(Path("images"), side=28)
+    options = ("images", "--network", "lenet5", "--precision", precision, "--batch-size", "50")
+    monkeypatch.setenv("DELTARULE_NATIVE", "0")
+    lines = explained(run, *options)
+    assert lines[:3] == [
+        "device: cpu",
+        "convolution: patches and one matrix product; the CPU backend's own operator is many times "
+        "slower",
+        "companion: not in use: DELTARULE_NATIVE is 0",
+    ]
+    assert ("products: operands of 16 bits, sums of 32; weights stay in 32" in lines) == (
+        precision == "bfloat16"
+    )
+    assert "batch: worked on whole" in lines  # 50 fit the cache
+    monkeypatch.setenv("DELTARULE_NATIVE", "1")
+    used = companion.has_bfloat16() and precision == "bfloat16"
+    again = explained(run, *options)
+    assert again[1].startswith("convolution: the companion's") == used
+    assert again[2].startswith("companion: deltarule-native") == used
+
+
+def test_the_plan_of_a_method_with_curvature(run: Run) -> None:
+    write_images(Path("images"), side=28)
+    options = ("images", "--network", "mcdnn-column", "--committee", "1", "--views", "pad-29")
+    lines = explained(run, *options, "--optimizer", "newton")
+    assert any("only it has the second derivatives" in line for line in lines)
+    assert not any("fast there" in line or "deltarule-native, " in line for line in lines)
+
+
+def test_the_plan_of_a_dense_network_has_no_convolution(run: Run) -> None:
+    assert not any(line.startswith("convolution") for line in explained(run, "digits"))
+
+
+def test_the_plan_of_a_committee_has_all_its_members(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ("digits", "--committee", "3", "--views", "original,pad-29")
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    lines = explained(run, *options)
+    assert lines[0] == "committee: 3 members, 2 at a time: a thread each, which share the cores"
+    assert [line for line in lines if line.startswith("member")] == ["members 1, 3", "member 2"]
+    assert lines.count("  device: cpu") == 2
+    calls = [line for line in lines if line.startswith("  calls")]
+    assert len(calls) == 2
+    assert calls[0] != calls[1]  # 841 pixels are more than 64
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    assert explained(run, *options)[0] == "committee: 3 members, one after another"
+
+
+@pytest.mark.parametrize(
+    ("name", "here", "paper"),
+    [
+        ("mcdnn-column", 44_983, 74_983),  # of three classes: 7 x 151 fewer
+        ("simard2003", 86_833, 131_833),
+        ("ciresan2010", 11_969_003, 12_111_503),
+    ],
+)
+def test_images_of_another_size_than_the_papers_are_said_aloud(
+    run: Run, name: str, here: int, paper: int
+) -> None:
+    write_images(Path("images"), side=28)
+    dry = ("train", "images", "--network", name, "--dry-run", "--json")
+    small = run(*dry)
+    assert small.err == (
+        f"{name} is fitted to images of 28 x 28, with {here:,} parameters; its paper's are of "
+        "29 x 29, as the view pad-29 makes these (--committee 1 --views pad-29).\n"
+    )
+    assert small.json["parameters"] == here
+    padded = run(*dry, "--committee", "2", "--views", "pad-29")
+    assert (padded.code, padded.err) == (0, "")
+    assert padded.json["parameters"] == paper
+    assert run(*dry, "--quiet").err == ""
+
+
+def test_of_a_committee_each_size_is_said_once(run: Run) -> None:
+    write_images(Path("images"), side=28)
+    done = run("train", "images", "--network", "mcdnn-column", "--committee", "3", "--dry-run",
+               "--views", "original,pad-29,pad-32")  # fmt: skip
+    assert done.err.count("of 28 x 28") == done.err.count("of 32 x 32") == 1
+    assert len(done.err.splitlines()) == 2
+    assert "pad-29 makes these" in done.err.splitlines()[0]
+    assert "pad-29" not in done.err.splitlines()[1]  # which are larger already
+
+
+def test_images_of_the_papers_size_need_no_words(run: Run) -> None:
+    write_images(Path("images"), side=28)
+    assert run("train", "images", "--network", "lenet5", "--dry-run").err == ""
+    assert run("train", "images", "--dry-run").err == ""
 
 
 def test_moved_copies_are_averaged(run: Run) -> None:
@@ -156,11 +249,6 @@ def test_a_refused_resume_changes_nothing(run: Run) -> None:
     assert run("train", "--resume", "run").code == 0
     assert run("train", "--resume", "run", "--epochs", "4", "--force").code == 0
     assert json.loads(Path("run/config.json").read_text())["options"]["epochs"] == 4
-
-
-def test_the_plan_of_members_with_views_of_another_size(run: Run) -> None:
-    done = run("train", "digits", "--committee", "1", "--views", "pad-12", "--explain-plan")
-    assert (done.code, done.err) == (0, "")
 
 
 def test_a_member_that_cannot_be_is_refused_before_any_is_trained(run: Run) -> None:

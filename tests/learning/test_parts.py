@@ -123,18 +123,6 @@ def test_batch_norm_sees_the_whole_batch():
     assert make_plan(Network([36, 2]), (6, 6), 1000, 512, backend="cpu").at_once is None
 
 
-@pytest.mark.usefixtures("without_companion")
-@pytest.mark.parametrize("backend", ["cpu", "gpu"])
-@pytest.mark.parametrize("precision", PRECISIONS)
-def test_a_plan_explains_itself(backend, precision):
-    plan = make_plan(conv(), (6, 6), 1000, 65, precision=precision, backend=backend)
-    text = "\n".join(plan.explain())
-    assert f"device: {backend}" in text
-    assert ("patches" in text.split("batch:")[0]) == (backend == "cpu")
-    assert ("16 bits" in text) == (precision == "bfloat16")
-    assert ("in parts of at most 64" in text) == (backend == "cpu")
-
-
 # The running average.
 
 

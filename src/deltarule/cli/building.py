@@ -19,6 +19,7 @@ from deltarule.network.architectures import ARCHITECTURES
 from deltarule.network.layers.inputs import INPUTS, InputLayer
 
 HIDDEN = 100  # units of the hidden layer where --network is not given
+A_FEW = 4  # pixels that a frame of zeros may add, to make images as large as a paper's
 
 RECIPE = {field.name for field in fields(Recipe)}
 SIZES_ONLY = ("activation", "output", "init", "dropout")
@@ -94,6 +95,33 @@ def _named(name: str, data: Dataset, inputs: str | None) -> Network:
         raise ValueError(f"--network {name} cannot take these data: {error}") from None
     _check_memory(network.count(data.shape))
     return network
+
+
+def size_note(name: str | None, network: Network, shape: tuple[int, ...]) -> str | None:
+    """Return what to say where the network ``name`` is fitted to other images than its paper's.
+
+    ``shape`` is that of an image.
+    """
+    if name is None or not is_named(name):
+        return None
+    build = ARCHITECTURES[name.replace("-", "_")]
+    paper: tuple[int, ...] = inspect.signature(build).parameters["shape"].default
+    if math.prod(paper) == math.prod(shape):
+        return None
+    if len(paper) == 1:  # a square image, row by row
+        paper = (math.isqrt(paper[0]),) * 2
+    hint, side = "", paper[0]
+    grey = len(shape) == 2 or shape[2:] == (1,)
+    if grey and 0 < side - max(shape[:2]) <= A_FEW:
+        hint = f", as the view pad-{side} makes these (--committee 1 --views pad-{side})"
+    return (
+        f"{name} is fitted to images of {_sized(shape)}, with {network.count(shape):,} parameters; "
+        f"its paper's are of {_sized(paper)}{hint}."
+    )
+
+
+def _sized(shape: tuple[int, ...]) -> str:
+    return " x ".join(str(n) for n in (shape[:2] if shape[2:] == (1,) else shape))
 
 
 def _first(name: str, inputs: str | None, shape: tuple[int, ...]) -> list[InputLayer]:

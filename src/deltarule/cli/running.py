@@ -19,13 +19,14 @@ from deltarule.cli.building import (
     members_of,
     network_of,
     recipe_of,
+    size_note,
 )
 from deltarule.cli.opening import named, opened, say, title_of
 from deltarule.cli.outcome import Outcome, report
 from deltarule.cli.progress import progress
 from deltarule.cli.report import document
 from deltarule.cli.signals import StopOnSignal
-from deltarule.committee_training import train_committee
+from deltarule.committee_training import side_by_side, train_committee
 from deltarule.data import Source, Splits
 from deltarule.data.views import viewed
 from deltarule.errors import CheckpointError
@@ -70,12 +71,12 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> int:
         options = _for_answers(options, source, request.given)
     recipe, members = recipe_of(options), members_of(options)
     networks = _networks(options, splits, members)
+    if not quiet:
+        _say_sizes(options["network"], networks, splits, members)
     if request.explain:
-        few = splits.train.take(1)
-        seen = viewed(few, members.views[0]) if members else few
-        return _explain(networks[0], seen.shape, len(splits.train), recipe)
+        return _explain(networks, splits, recipe, members)
     if request.dry:
-        return _dry_run(source, networks[0], as_json=as_json)
+        return _dry_run(source, networks[0], _shapes(splits, members)[0], as_json=as_json)
     if not quiet:
         say(source)
     return _train(request, options, source, networks, as_json=as_json, quiet=quiet)
@@ -142,9 +143,8 @@ def _for_answers(options: dict[str, Any], source: Source, given: set[str]) -> di
     return options | {name: value for name, value in usual.items() if name not in given}
 
 
-def _dry_run(source: Source, network: Network, *, as_json: bool) -> int:
-    """Say what was understood; nothing is written."""
-    shape = source.splits.train.shape
+def _dry_run(source: Source, network: Network, shape: tuple[int, ...], *, as_json: bool) -> int:
+    """Say what was understood; nothing is written. ``shape`` is what the network is shown."""
     if as_json:
         facts = {
             **source.record, "layers": network.describe(), "parameters": network.count(shape)
@@ -164,16 +164,52 @@ def _networks(options: dict[str, Any], splits: Splits, members: Members | None) 
     return [network_of(options, viewed(few, view)) for view in members.views]
 
 
-def _explain(network: Network, shape: tuple[int, ...], examples: int, recipe: Recipe) -> int:
+def _shapes(splits: Splits, members: Members | None) -> list[tuple[int, ...]]:
+    """Return the shape of what each member is shown; that of the data if there are none."""
+    if members is None:
+        return [splits.train.shape]
+    few = splits.train.take(1)
+    return [viewed(few, view).shape for view in members.views]
+
+
+def _say_sizes(
+    name: str | None, networks: list[Network], splits: Splits, members: Members | None
+) -> None:
+    """Say on stderr where a network of the literature sees images of another size than there."""
+    shown = zip(networks, _shapes(splits, members), strict=True)
+    for note in dict.fromkeys(size_note(name, network, shape) for network, shape in shown):
+        if note is not None:
+            typer.echo(note, err=True)
+
+
+def _explain(
+    networks: list[Network], splits: Splits, recipe: Recipe, members: Members | None
+) -> int:
+    """Say how the run would be executed; of a committee each member, alike ones once."""
+    if members is None:
+        lines = _plan(networks[0], splits.train.shape, len(splits.train), recipe)
+    else:
+        plans: dict[tuple[str, ...], list[str]] = {}
+        shown = zip(networks, _shapes(splits, members), strict=True)
+        for number, (network, shape) in enumerate(shown, 1):
+            plan = _plan(network, shape, len(splits.train), recipe)
+            plans.setdefault(tuple(plan), []).append(str(number))
+        lines = [f"committee: {side_by_side(members.members)}"]
+        for alike, numbers in plans.items():
+            several = "s" if len(numbers) > 1 else ""
+            lines += [f"member{several} {', '.join(numbers)}", *(f"  {line}" for line in alike)]
+    for line in lines:
+        typer.echo(line)
+    return 0
+
+
+def _plan(network: Network, shape: tuple[int, ...], examples: int, recipe: Recipe) -> list[str]:
     each = recipe.early_stopping is not None or recipe.order == "emphasize"
-    plan = make_plan(
+    return make_plan(
         network, shape, examples, batch_size(recipe, examples),
         precision=recipe.precision, every_epoch=each,
         twice_differentiable=recipe.method.curvature,
-    )  # fmt: skip
-    for line in plan.explain():
-        typer.echo(line)
-    return 0
+    ).explain()  # fmt: skip
 
 
 def _say_how_to_go_on(folder: Path, epochs: int, recipe: Recipe, members: Members | None) -> None:

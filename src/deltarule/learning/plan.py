@@ -9,7 +9,10 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from deltarule.learning import small
+from deltarule.learning.measure import part_size
 from deltarule.network import (
     Activation,
     AvgPool,
@@ -48,8 +51,7 @@ class Plan:
         kernels: how convolutions and products are worked out.
         part: the most examples of a batch to work on together; None for all.
         at_once: the same where costs are only measured.
-        backend: "cpu" or "gpu".
-        layers: a sentence for each layer that can be worked out in two ways.
+        reasons: a sentence for each choice but the calls, and why; see ``explain``.
     """
 
     steps: int
@@ -58,8 +60,7 @@ class Plan:
     kernels: Kernels = field(default_factory=kernels.usual)
     part: int | None = None
     at_once: int | None = None
-    backend: str = "cpu"
-    layers: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
 
     def after(self, steps: int, seconds: float) -> int:
         """Return how many steps the next call should run, now that ``steps`` took ``seconds``."""
@@ -68,24 +69,12 @@ class Plan:
 
     def explain(self) -> list[str]:
         """Return a sentence for each thing that was chosen, and why."""
-        backend = self.kernels.convolution == "backend"
-        return [
-            f"device: {self.backend}",
-            "convolution: the backend's own operator, which is fast there" if backend else
-            "convolution: patches and one matrix product, where the companion does not do it; the "
-            "CPU backend's own operator is many times slower",
-            f"companion: {companion.describe()}" if self.kernels.companion or backend is False
-            else "companion: not in use: it is for CPUs, and for 32 bits or 16",
-            *self.layers,
-            "products: operands of 16 bits, sums of 32; weights stay in 32"
-            if self.kernels.product == "bfloat16" else "products: in the precision of the weights",
-            "batch: worked on whole" if self.part is None else
-            f"batch: in parts of at most {self.part} examples, where it divides into equal ones; "
-            "their gradients are added, and their patches stay in the cache",
-            f"calls: {self.epochs_per_call} epochs each" if self.epochs_per_call > 1 else
+        several = f"calls: {self.epochs_per_call} epochs each"
+        some = (
             f"calls: about {CALL_SECONDS:g} s each, at first {self.steps_per_call:,} of "
-            f"{self.steps:,} steps",
-        ]  # fmt: skip
+            f"{self.steps:,} steps"
+        )
+        return [*self.reasons, several if self.epochs_per_call > 1 else some]
 
 
 def make_plan(
@@ -122,19 +111,82 @@ def make_plan(
     # Only patches need room; the companion makes none.
     unfolds = at_once is not None and not chosen.pays("convolution", 0)
     whole = network.mixes_examples or not unfolds or batch_size <= (at_once or 0)
+    part = None if whole else at_once
     return Plan(
         steps=steps,
         epochs_per_call=1 if every_epoch or not short else EPOCHS_PER_CALL,
         steps_per_call=max(1, min(steps, int(CALL_SECONDS / seconds_a_step))),
         kernels=chosen,
-        part=None if whole else at_once,
+        part=part,
         at_once=at_once,
-        backend=backend,
-        layers=tuple(_explained(network, shape, batch_size, chosen)),
+        reasons=(
+            f"device: {backend}",
+            *_of_convolution(network, chosen, backend),
+            f"companion: {_of_companion(chosen, backend, precision, twice_differentiable)}",
+            *_of_layers(network, shape, batch_size, chosen),
+            "products: operands of 16 bits, sums of 32; weights stay in 32"
+            if chosen.product == "bfloat16" else "products: in the precision of the weights",
+            f"batch: {_of_batch(batch_size, examples % batch_size, part)}",
+        ),
+    )  # fmt: skip
+
+
+# Why, in words.
+
+
+def _of_convolution(network: Network, chosen: Kernels, backend: str) -> Iterator[str]:
+    """Yield who convolves, if anything does."""
+    if not any(isinstance(layer, Conv) for layer in network.every_layer()):
+        return
+    if chosen.pays("convolution", 0):
+        yield "convolution: the companion's, which unfolds no patches"
+    elif chosen.convolution == "patches":
+        yield (
+            "convolution: patches and one matrix product; the CPU backend's own operator is many "
+            "times slower"
+        )
+    elif backend == "cpu":
+        yield (
+            "convolution: the backend's own operator, slow on a CPU, but only it has the second "
+            "derivatives that the optimizer asks for"
+        )
+    else:
+        yield "convolution: the backend's own operator, which is fast there"
+
+
+def _of_companion(chosen: Kernels, backend: str, precision: str, twice: bool) -> str:
+    """Return what the companion is made of, or why it is not in use."""
+    if chosen.companion or (backend == "cpu" and not companion.is_there()):
+        return companion.describe()
+    if backend != "cpu":
+        return "not in use: it is for CPUs"
+    if twice:
+        return "not in use: it has no second derivatives, which the optimizer asks for"
+    if precision == "float64":
+        return "not in use: it is for 32 bits or 16"
+    return "not in use: it has no products of 16 bits on this processor"
+
+
+def _of_batch(batch_size: int, rest: int, part: int | None) -> str:
+    """Return into which parts batches are cut, and the last of an epoch, of ``rest``, if any."""
+    if part is None:
+        return "worked on whole"
+    said = [_cut(batch_size, part), *([f"the last {_cut(rest, part)}"] if rest else [])]
+    if any(part_size(n, part) < n for n in (batch_size, rest)):
+        said.append("gradients of parts are added, and their patches stay in the cache")
+    return "; ".join(said)
+
+
+def _cut(n: int, part: int) -> str:
+    size = part_size(n, part)
+    if size < n:
+        return f"{n} in {n // size} parts of {size}"
+    return (
+        f"{n} whole" if n <= part else f"{n} whole: nothing from {part // 2} to {part} divides it"
     )
 
 
-def _explained(network: Network, shape: Shape, batch_size: int, chosen: Kernels) -> Iterator[str]:
+def _of_layers(network: Network, shape: Shape, batch_size: int, chosen: Kernels) -> Iterator[str]:
     """Yield a sentence for each layer that the companion could do, or one for all of them."""
     drawn, _ = network.init(None, shape)
     sizes = [layer["w"].size for layer in drawn if "w" in layer]
@@ -148,7 +200,8 @@ def _explained(network: Network, shape: Shape, batch_size: int, chosen: Kernels)
         if (operation := OPERATIONS.get(type(layer))) is None or not alone:
             continue
         size = batch_size * (weights * math.prod(gives[:-1]) if weights else math.prod(takes))
-        who = "companion" if chosen.pays(operation, size) else "compiler"
+        wide = isinstance(layer, MaxPool) and np.prod(layer.window) > companion.MOST_PLACES
+        who = "companion" if chosen.pays(operation, size) and not wide else "compiler"
         unit = "multiplications" if weights else "numbers"
         images = " x ".join(str(n) for n in takes)
         yield f"  {type(layer).__name__} of {images}: {who} ({size / 1e6:.3g} million {unit})"

@@ -4,6 +4,7 @@ import itertools
 import re
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -96,6 +97,34 @@ def convolution_case(case, n, dtype=float):
     return x, w, lambda x, w: convolve(x, w, **settings), reference
 
 
+def under(x, window, stride, padding, outside, dilation=(1, 1)):
+    """Return for each place of the window what lies there, sliced out: [n, rows, columns, c]."""
+    x = jnp.pad(x, ((0, 0), *padding, (0, 0)), constant_values=outside)
+    reach = [(size - 1) * apart for size, apart in zip(window, dilation, strict=True)]
+    return [
+        x[:, i : x.shape[1] - reach[0] + i : stride[0], j : x.shape[2] - reach[1] + j : stride[1]]
+        for i in range(0, reach[0] + 1, dilation[0])
+        for j in range(0, reach[1] + 1, dilation[1])
+    ]
+
+
+def summed(case):
+    """Return the convolution of ``case`` as a sum over its slices, of which none is an operator's.
+
+    The backend's kernels are JAX's operators themselves, which say nothing against each other.
+    """
+    _, kernel, stride, padding, dilation, groups, _ = case
+
+    def convolution(x, w):
+        n, taps = len(x), w.reshape(groups, -1, kernel[0] * kernel[1], w.shape[-1])
+        slices = under(x, kernel, stride, padding, 0.0, dilation)
+        parts = [each.reshape(*each.shape[:3], groups, -1) for each in slices]
+        y = sum(jnp.einsum("nijgc,gfc->nijgf", part, taps[:, :, k]) for k, part in enumerate(parts))
+        return y.reshape(n, *y.shape[1:3], -1)
+
+    return convolution
+
+
 def pulled(function, *inputs, seed=5):
     """Return the value and the gradients of a random projection of it."""
 
@@ -127,7 +156,8 @@ EACH = [(PATCHES, 1), (PATCHES, 2), (BACKEND, 2)]
 def test_convolution_is_that_of_jax(case, n, chosen, float64):
     x, w, ours, reference = convolution_case(case, n)
     with using(chosen):
-        assert_same(pulled(ours, x, w), pulled(reference, x, w))
+        found = pulled(ours, x, w)
+    assert_same(found, pulled(summed(case) if chosen == BACKEND else reference, x, w))
 
 
 @table(CONVOLUTIONS)
@@ -208,9 +238,13 @@ def test_max_pool_is_that_of_jax_with_ties(case, n, chosen, float64):
         whole = (1, *window, 1), (1, *stride, 1), ((0, 0), *padding, (0, 0))
         return lax.reduce_window(x, -jnp.inf, lax.max, *whole)
 
+    def first_largest(x):
+        seen = jnp.stack(under(x, window, stride, padding, -jnp.inf))
+        return jnp.take_along_axis(seen, seen.argmax(axis=0)[None], axis=0)[0]
+
     with using(chosen):
         got = pulled(lambda x: max_pool(x, window, stride, padding), x)
-    assert_same(got, pulled(reference, x))
+    assert_same(got, pulled(first_largest if chosen == BACKEND else reference, x))
 
 
 @table(POOLS)
@@ -224,9 +258,13 @@ def test_avg_pool_is_the_mean_of_the_pixels_there_are(case, chosen, float64):
         sums = [lax.reduce_window(v, 0.0, lax.add, *whole) for v in (x, jnp.ones_like(x))]
         return sums[0] / sums[1]
 
+    def mean(x):
+        sums = [sum(under(v, window, stride, padding, 0.0)) for v in (x, jnp.ones_like(x))]
+        return sums[0] / sums[1]
+
     with using(chosen):
         got = pulled(lambda x: avg_pool(x, window, stride, padding), x)
-    assert_same(got, pulled(reference, x))
+    assert_same(got, pulled(mean if chosen == BACKEND else reference, x))
 
 
 @pytest.mark.parametrize("stride", [(2, 2), (1, 1)])
@@ -295,23 +333,59 @@ def test_bfloat16_products_stay_bfloat16_in_the_compiled_program():
         assert dots(lambda x, w: pulled(ours, x, w), x, w) == kept
 
 
-def test_matrix_units_are_used_where_there_are_any():
+def faster(plain, rounded):
+    """Return how many times as fast ``rounded()`` is as ``plain()``, the best of turns of each."""
+    best = {plain: np.inf, rounded: np.inf}
+    for turn in range(6):
+        for run in best:
+            start = time.perf_counter()
+            jax.block_until_ready(run())
+            if turn:  # the first one compiles
+                best[run] = min(best[run], time.perf_counter() - start)
+    return best[plain] / best[rounded]
+
+
+def has_matrix_units():
     processor = Path("/proc/cpuinfo")
-    if not (processor.exists() and "amx_bf16" in processor.read_text()):
-        pytest.skip("this processor has no matrix units for bfloat16 (amx_bf16)")
+    return processor.exists() and "amx_bf16" in processor.read_text()
+
+
+with_matrix_units = pytest.mark.skipif(
+    not has_matrix_units(), reason="this processor has no matrix units for bfloat16 (amx_bf16)"
+)
+
+
+@with_matrix_units
+def test_matrix_units_are_used_where_there_are_any():
+    """Kept to AVX-512, XLA's products are 2.5 to 4 times as fast in bfloat16, with AMX 3 to 4.4.
+
+    So this can say no more than that there are instructions for bfloat16.
+    """
     rng = np.random.default_rng(0)
     x, w = (jnp.asarray(rng.normal(size=(2048, 2048)), jnp.float32) for _ in range(2))
-    seconds = {}
+    runs = []
     for chosen in (PATCHES, ROUNDED[0]):
         with using(chosen):
-            run = jax.jit(lambda x, w: pulled(product, x, w)).lower(x, w).compile()
-        times = []
-        for _ in range(5):
-            start = time.perf_counter()
-            jax.block_until_ready(run(x, w))
-            times.append(time.perf_counter() - start)
-        seconds[chosen.product] = min(times)
-    assert seconds["plain"] / seconds["bfloat16"] > 1.5
+            runs.append(jax.jit(lambda x, w: pulled(product, x, w)).lower(x, w).compile())
+    assert faster(*(partial(run, x, w) for run in runs)) > 2
+
+
+@with_matrix_units
+@pytest.mark.skipif(not companion.has_bfloat16(), reason="deltarule-native is not installed")
+@pytest.mark.parametrize("operation", ["dense", "convolution"])
+def test_matrix_units_are_used_by_the_companion(operation):
+    """Measured on a busy machine: 3.0 to 4.6 (dense) and 5.5 to 7.1; kept to AVX-512, below 0.9.
+
+    The instructions of AVX-512 for bfloat16 multiply twice as many numbers as those for float32.
+    """
+    x, w = {"dense": ((1024, 1024),) * 2, "convolution": ((32, 28, 28, 128), (128, 3, 3, 128))}[
+        operation
+    ]
+    rng = np.random.default_rng(0)
+    x, w = (jnp.asarray(rng.normal(size=size), jnp.float32) for size in (x, w))
+    functions = {"dense": companion.dense, "convolution": partial(companion.convolve, padding=ONE)}
+    step = jax.jit(partial(pulled, functions[operation]))
+    assert faster(*(partial(step, each, w) for each in (x, x.astype(jnp.bfloat16)))) > 2.4
 
 
 TORCH_CASES = list(itertools.product(["5x5", "3x3 same", "2 groups", "dilation 2"], [1, 3]))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageFile
 
 from deltarule.data.pictures.decode import (
     BadPictureError,
@@ -144,6 +144,20 @@ def test_exif_turns_upright(tmp_path, orientation, mode):
     np.testing.assert_array_equal(pixels.reshape(upright.shape), upright)
 
 
+@pytest.mark.parametrize("orientation", TURNS)
+def test_exif_turns_a_jpeg_upright(tmp_path, orientation):
+    stored = np.zeros((16, 24), np.uint8)  # of four corners, three are told apart
+    stored[:8, :8], stored[8:, 16:] = 100, 250
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = saved(tmp_path / "a.jpg", Image.fromarray(stored), quality=100, exif=exif)
+    upright = TURNS[orientation](stored)
+    header = read_header(path)
+    assert (header.height, header.width) == upright.shape
+    pixels = decoded(path, 1, *upright.shape)[..., 0]
+    assert np.abs(pixels.astype(int) - upright).max() <= 2
+
+
 @pytest.mark.parametrize("ending", ["png", "webp"])
 def test_of_an_animation_the_first_picture(tmp_path, ending):
     first, second = Image.fromarray(COLOURS), Image.fromarray(255 - COLOURS)
@@ -198,6 +212,7 @@ BAD = {
     "text.jpg": (b"this is no picture", "is not a PNG, JPEG, WebP or BMP picture$"),
     "a.heic": (b"\0\0\0\x18ftypheic\0\0\0\0", "looks like HEIC, so convert it"),
     "a.gif": (b"GIF89a" + b"\0" * 20, "looks like GIF"),
+    "eps.png": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "looks like EPS, so convert"),
     "a.fits": (b"SIMPLE  =                    T", "looks like FITS"),
     "head.png": (png_bytes()[:20], "is damaged"),
     "bomb.png": (png_of_size(50_000, 50_000), "more pixels than the limit, 25,000,000"),
@@ -215,10 +230,23 @@ def test_a_bad_file_says_why(tmp_path, name):
         decoded(path, fit="crop")
 
 
+@pytest.mark.parametrize("name", ["cut.jpg", "cut.png", "crc.png"])
+def test_a_program_that_lets_pillow_fill_in_changes_nothing(tmp_path, name, monkeypatch):
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    path = tmp_path / name
+    path.write_bytes(BAD[name][0])
+    Image.open(path).load()  # Pillow takes it
+    with pytest.raises(BadPictureError, match="is damaged"):
+        decoded(path, fit="crop")
+    assert ImageFile.LOAD_TRUNCATED_IMAGES  # it is theirs
+
+
 def test_other_decoders_are_never_asked(tmp_path):
-    path = saved(tmp_path / "a.png", Image.fromarray(GREYS), format="TIFF")
-    with pytest.raises(BadPictureError, match="looks like TIFF"):
-        decoded(path)
+    for kind in ("TIFF", "EPS"):
+        path = saved(tmp_path / "a.png", Image.fromarray(GREYS), format=kind)
+        for read in (read_header, decoded):
+            with pytest.raises(BadPictureError, match=f"looks like {kind}"):
+                read(path)
 
 
 def test_a_large_file_is_not_read(tmp_path):

@@ -9,6 +9,7 @@ import hashlib
 import os
 import stat
 import struct
+import threading
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -48,9 +49,13 @@ _BEGINNINGS = {  # of files that are often found among pictures
     b"II*\0": "TIFF",
     b"MM\0*": "TIFF",
     b"%PDF": "PDF",
+    b"%!PS": "EPS",
     b"SIMPLE": "FITS",
 }
 _BRANDS = {b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIF", b"avif": "AVIF", b"WEBP": "WebP"}
+
+
+_STRICTLY = threading.Lock()
 
 
 class BadPictureError(Exception):
@@ -97,7 +102,7 @@ def pillow() -> Any:
 def read_header(path: Path, limit: int = LIMIT_PIXELS) -> Header:
     """Return what the header says, without decoding; raise ``BadPictureError`` if it is bad."""
     _regular(path, limit)
-    with _reasons(), open(path, "rb") as file, _opened(file, limit) as image:
+    with _reasons(), _strictly(), open(path, "rb") as file, _opened(file, limit) as image:
         height, width = image.height, image.width
         # The plain method: that of PNG files decodes everything to look behind the pixels.
         if pillow().Image.getexif(image).get(ORIENTATION) in UPRIGHT_SIDEWAYS:
@@ -115,7 +120,7 @@ def read_picture(
     ``BadPictureError`` if it has others now, or cannot be decoded to its end.
     """
     data = _whole(path, limit, seen)
-    with _reasons(), _opened(BytesIO(data), limit) as image:
+    with _reasons(), _strictly(), _opened(BytesIO(data), limit) as image:
         if image.format == "PNG":
             _verify(data, limit)
         fitted = _fitted(_plain(image, form.channels), form)
@@ -185,6 +190,24 @@ def _reasons() -> Iterator[None]:
     except DAMAGE + DAMAGE_BELOW as error:
         text = shown(error) if isinstance(error, OSError | SyntaxError | ValueError) else ""
         raise BadPictureError(f"is damaged ({text or type(error).__name__})") from None
+
+
+@contextlib.contextmanager
+def _strictly() -> Iterator[None]:
+    """Refuse files that are cut off, also where a program has told Pillow to fill them in.
+
+    The switch is one for the whole process, so one file at a time is decoded in it.
+    """
+    pillow()
+    from PIL import ImageFile
+
+    with _STRICTLY:
+        before = ImageFile.LOAD_TRUNCATED_IMAGES
+        ImageFile.LOAD_TRUNCATED_IMAGES = False
+        try:
+            yield
+        finally:
+            ImageFile.LOAD_TRUNCATED_IMAGES = before
 
 
 @contextlib.contextmanager

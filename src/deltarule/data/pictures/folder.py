@@ -6,7 +6,7 @@ Either ``photos/cat/*.png`` or ``photos/train/cat/*.png`` beside ``val`` (or ``v
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,7 +75,10 @@ def list_folder(folder: str | os.PathLike[str]) -> Listing:
             found += [(part, entry.name, path) for path in paths]
     classes = _classes(root, [(part, name) for part, name, _ in found])
     number = {name: index for index, name in enumerate(classes)}
-    files = [_file(root, path, number[name], part) for part, name, path in found]
+    files = [
+        _file(path.relative_to(root).as_posix(), path, number[name], part)
+        for part, name, path in found
+    ]
     notes = [f"{loose} files beside the folders of the classes are not read"] if loose else []
     if deep := sum(f.name.count("/") > (2 if f.part else 1) for f in files):
         notes.append(f"{deep:,} files in folders below those of the classes belong to these")
@@ -92,6 +95,11 @@ def list_pictures(path: str | os.PathLike[str]) -> list[Path]:
     if not files:
         raise DataError(f"folder {shown(path)} holds no files; give pictures or their folder.")
     return files
+
+
+def as_listed(paths: Sequence[Path]) -> Listing:
+    """Return picture files as a listing without classes; each is called by its whole path."""
+    return Listing(Path(), (), tuple(_file(str(path), path, 0, "") for path in paths))
 
 
 def _existing(path: str | os.PathLike[str], *, folder: bool = True) -> Path:
@@ -163,8 +171,7 @@ def _hidden(name: str) -> bool:
     return name.startswith(".") or name.lower() in CLUTTER
 
 
-def _file(root: Path, path: Path, label: int, part: str) -> PictureFile:
-    name = path.relative_to(root).as_posix()
+def _file(name: str, path: Path, label: int, part: str) -> PictureFile:
     try:
         status = os.stat(path)
     except OSError:  # a link that leads nowhere, a file just removed: told when it is opened

@@ -1,7 +1,8 @@
 """``read_images``: a folder of pictures becomes the three parts a network learns from.
 
 Every picture is decoded once, so that a bad one is known before anything is trained. The pixels
-then lie in memory, in a mapped file, or nowhere: ``UnreadPictures`` decode them again.
+then lie in memory, in a mapped file, or nowhere: ``UnreadPictures`` decode them again. To look at a
+folder, as a dry run does, headers are enough.
 """
 
 import hashlib
@@ -40,7 +41,7 @@ class PictureSet:
         splits: the three parts; their ``x`` is uint8 [n, height, width, channels].
         pictures: what the pictures were made into: it belongs into the model's file.
         files: every file, in the order of the names.
-        sha256: the SHA-256 of each file; "" for one that was skipped.
+        sha256: the SHA-256 of each file; "" for one that was skipped or not decoded.
         indices: for each part, the index in ``files`` of each of its examples.
         skipped: the files left out, and why.
         report: lines for a reader.
@@ -90,6 +91,7 @@ def read_images(
     validation: float | None = None,
     test: float | None = None,
     workers: int | None = None,
+    decode_all: bool = True,
 ) -> PictureSet:
     """Return the pictures of ``folder``, decoded, in three parts.
 
@@ -111,6 +113,8 @@ def read_images(
         validation, test: number (int) or share (float) of pictures to draw for these parts, where
             the folder has none; by default a tenth and a fifth of all.
         workers: processes that decode; by default several if that pays.
+        decode_all: False to go by the headers: nothing is decoded before it is needed, and
+            nothing kept. What is damaged behind its header is not known then.
 
     Raises:
         DataError: the folder or a file is not what it must be; the first ten are named.
@@ -133,7 +137,9 @@ def read_images(
     if stream and cache is not None:
         raise DataError(f"cache {cache!r} has no meaning with stream, which keeps no pixels; "
                         "leave one of them out.")  # fmt: skip
-    if stream:
+    if not decode_all:
+        outcome = _looked_at(survey(), workers, skip_bad=skip_bad)
+    elif stream:
         outcome = _streamed(survey(), workers, skip_bad=skip_bad)
     else:
         outcome = _outcome(listing, survey, asked, cache, workers, skip_bad=skip_bad)
@@ -182,11 +188,26 @@ def _outcome(
 def _streamed(found: PictureFolder, workers: int | None, *, skip_bad: bool) -> _Outcome:
     """Decode every file once, to know that it can be, and keep no pixels."""
     made = _decoded(found, None, workers, skip_bad=skip_bad)
-    listing, limit = found.listing, found.limit_pixels
-    indices = np.concatenate([made.parts[part] for part in PARTS])
-    pixels = found.pixels // len(listing.files)
-    x = UnreadPictures(listing, indices, found.pictures.form, limit, pixels, workers)
+    x = _unread(found, made.parts, workers)
     return replace(made, x=x, kept="anew each time they are needed")
+
+
+def _looked_at(found: PictureFolder, workers: int | None, *, skip_bad: bool) -> _Outcome:
+    """Decode nothing: what is known is what the headers say."""
+    parts = _without_bad(found, found.bad, skip_bad=skip_bad)
+    return _Outcome(
+        _unread(found, parts, workers), found.pictures, parts, ("",) * len(found.listing.files),
+        found.bad, _said(found), "not yet; damage behind a header is found in training",
+    )  # fmt: skip
+
+
+def _unread(
+    found: PictureFolder, parts: Mapping[str, Indices], workers: int | None
+) -> UnreadPictures:
+    listing, indices = found.listing, np.concatenate([parts[part] for part in PARTS])
+    pixels = found.pixels // len(listing.files)
+    form, limit = found.pictures.form, found.limit_pixels
+    return UnreadPictures(listing, indices, form, limit, pixels, workers)
 
 
 def _decoded(
@@ -209,15 +230,24 @@ def _decoded(
             rows.add(answer.x if good.all() else answer.x[good])
         done += len(answer.x)
     bad = dict(sorted(bad.items()))
+    parts = _without_bad(found, bad, skip_bad=skip_bad)
+    x = rows.x if isinstance(rows, _InMemory) else np.zeros((0, *form.shape), np.uint8)
+    return _Outcome(x, found.pictures, parts, tuple(sums), bad, _said(found), "in memory")
+
+
+def _without_bad(found: PictureFolder, bad: Bad, *, skip_bad: bool) -> dict[str, Indices]:
+    """Return the parts without ``bad`` files, or refuse these."""
+    files = found.listing.files
     if bad and not skip_bad:
         raise DataError(explain_bad(bad, len(files), REMEDY))
-    parts = {
+    return {
         part: np.array([i for i in found.parts[part] if files[i].name not in bad], np.int64)
         for part in PARTS
     }
-    report = tuple(line for line in found.report if not line.startswith("bad: "))
-    x = rows.x if isinstance(rows, _InMemory) else np.zeros((0, *form.shape), np.uint8)
-    return _Outcome(x, found.pictures, parts, tuple(sums), bad, report, "in memory")
+
+
+def _said(found: PictureFolder) -> tuple[str, ...]:
+    return tuple(line for line in found.report if not line.startswith("bad: "))
 
 
 class _InMemory:
@@ -318,7 +348,7 @@ def _check_classes(listing: Listing, learned: npt.NDArray[np.int32]) -> None:
 
 def _copies(made: _Outcome) -> Iterator[str]:
     """Yield a line if a picture to be judged was learned: the result would flatter."""
-    learned = {made.sha256[i] for i in made.parts["train"]}
+    learned = {made.sha256[i] for i in made.parts["train"]} - {""}
     for part in ("validation", "test"):
         if copies := sum(made.sha256[i] in learned for i in made.parts[part]):
             yield f"copies: {copies:,} files of {part} are byte for byte in train too"

@@ -34,6 +34,7 @@ MOST_SIDE = 16_384
 BYTES_A_TASK = 4 << 20
 FILES_A_TASK = 256
 NAMED = 10  # bad files that an error names
+REMEDY = "mend or remove them"
 
 Bad = dict[str, str]  # the name of a file: why it is of no use
 
@@ -207,7 +208,7 @@ def jobs_of(
         yield Job(few, times, form, limit)
 
 
-def explain_bad(bad: Bad, total: int, remedy: str = "mend or remove them") -> str:
+def explain_bad(bad: Bad, total: int, remedy: str = REMEDY) -> str:
     """Return the sentence on files that cannot be used: how many, and the first of them."""
     named = [f"{shown(name)} {reason}" for name, reason in islice(bad.items(), NAMED)]
     more = f"; and {len(bad) - NAMED:,} more" if len(bad) > NAMED else ""

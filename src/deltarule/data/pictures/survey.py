@@ -36,7 +36,7 @@ Indices = npt.NDArray[np.int64]
 
 TEST_SHARE, VALIDATION_SHARE = 0.2, 0.1  # of all pictures, where the folder has no such part
 SPLIT = 0  # chooses the pictures of each part; not the seed of a run, so the test is everyone's
-REMEDY = "mend or remove them, or pass skip_bad=True to go on without them"
+REMEDY = "mend or remove them, or pass skip_bad=True (--skip-bad-images) to go on without them"
 SHOWN_CLASSES = 20
 
 

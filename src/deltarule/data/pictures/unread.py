@@ -2,12 +2,13 @@
 
 from collections.abc import Generator, Sequence
 from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 
-from deltarule.data.pictures.decode import Form, Pixels
-from deltarule.data.pictures.folder import Listing
-from deltarule.data.pictures.rule import decode, explain_bad, jobs_of
+from deltarule.data.pictures.decode import LIMIT_PIXELS, Form, Pixels
+from deltarule.data.pictures.folder import Listing, as_listed
+from deltarule.data.pictures.rule import REMEDY, Bad, Pictures, decode, explain_bad, jobs_of
 from deltarule.data.pictures.workers import in_order, workers_for
 from deltarule.data.unread import Array, Unread
 from deltarule.errors import DataError
@@ -19,7 +20,8 @@ class UnreadPictures(Unread):
     """The pictures [n, height, width, channels], uint8, of a folder's files at ``indices``.
 
     They are decoded ahead, by ``workers`` processes where that pays. A file that has changed since
-    it was listed, or is gone, is a ``DataError`` when its turn comes.
+    it was listed, or is gone, is a ``DataError`` when its turn comes; with ``name_all`` the files
+    after it are tried too, so that all of no use are named.
     """
 
     def __init__(
@@ -30,11 +32,14 @@ class UnreadPictures(Unread):
         limit_pixels: int,
         pixels: int,
         workers: int | None,
+        *,
+        name_all: bool = False,
     ) -> None:
         super().__init__(np.uint8, (len(indices), *form.shape))
         self._rows = indices
         self._listing, self._form, self._limit = listing, form, limit_pixels
         self._pixels, self._workers = pixels, workers  # pixels of a file, on average
+        self._name_all = name_all
 
     def _read(self, parts: Sequence[Array]) -> Generator[Pixels, None, None]:
         files, path = self._listing.files, self._listing.path
@@ -48,18 +53,32 @@ class UnreadPictures(Unread):
         )  # fmt: skip
         n = sum(map(len, parts))
         count = workers_for(n, n * self._pixels, self._workers)
+        bad: Bad = {}
         with closing(in_order(decode, jobs, count)) as decoded:
             for part in parts:
                 x = np.empty((len(part), *self._form.shape), np.uint8)
                 done = 0
                 while done < len(part):
                     answer = next(decoded)
-                    self._check(part[done:], answer.reasons)
+                    named = zip(part[done:], answer.reasons, strict=False)
+                    bad |= {files[i].name: reason for i, reason in named if reason}
                     x[done : done + len(answer.x)] = answer.x
                     done += len(answer.x)
-                yield x
+                if not bad:
+                    yield x
+                elif not self._name_all:
+                    break
+        if bad:
+            remedy = REMEDY if self._name_all else CHANGED
+            raise DataError(explain_bad(bad, len(self), remedy))
 
-    def _check(self, part: Array, reasons: Sequence[str]) -> None:
-        named = zip(part, reasons, strict=False)
-        if bad := {self._listing.files[i].name: reason for i, reason in named if reason}:
-            raise DataError(explain_bad(bad, len(self), CHANGED))
+
+def unread_files(paths: Sequence[Path], pictures: Pictures) -> UnreadPictures:
+    """Return picture files as inputs that a model can be asked about, decoded a part at a time.
+
+    A ``DataError`` when they are read names the files that are of no use.
+    """
+    every = np.arange(len(paths))
+    return UnreadPictures(
+        as_listed(paths), every, pictures.form, LIMIT_PIXELS, 0, None, name_all=True
+    )

@@ -78,7 +78,8 @@ class Columns:
                 f"trained on: {named}; its other columns are {listed(others) or 'none'}."
             )
         if self.missing != "impute":
-            refuse_missing(table, [column.name for column in self.columns])
+            names = [column.name for column in self.columns]
+            refuse_missing(table, names, "train anew with missing='impute' (--missing impute)")
         check_size(len(table), [(c.name, len(c.input_names)) for c in self.columns])
         inputs = np.empty((len(table), len(self.input_names)), np.float32)
         start = 0
@@ -94,7 +95,7 @@ class Columns:
         Raises ``DataError`` if it is not there, misses values or has classes never seen.
         """
         field = table.column(self.target.name, "target")
-        refuse_missing(table, [field.name])
+        refuse_missing(table, [field.name], "leave those rows out")
         if self.target.task == "regression":
             values = numbers(table, field, self.decimal)
             return ((values - self.target.mean) / self.target.deviation)[:, None]
@@ -137,8 +138,11 @@ def class_names(table: Table, field: Field, decimal: str) -> list[str]:
     return [t.casefold() for t in texts] if truth_values(Counter(texts)) else texts
 
 
-def refuse_missing(table: Table, names: list[str]) -> None:
-    """Raise ``DataError`` if values are missing, naming columns, counts and the first place."""
+def refuse_missing(table: Table, names: list[str], remedy: str) -> None:
+    """Raise ``DataError`` if values are missing, naming columns, counts and the first place.
+
+    ``remedy``: what to do besides filling them.
+    """
     holes = [(name, table.fields[name].missing) for name in names]
     holes = [(name, missing) for name, missing in holes if missing.any()]
     if not holes:
@@ -147,8 +151,8 @@ def refuse_missing(table: Table, names: list[str]) -> None:
     counts = ", ".join(f"{name!r:.80} ({missing.sum():,})" for name, missing in holes[:10])
     more = f" and {len(holes) - 10} more" if len(holes) > 10 else ""
     raise DataError(
-        f"values are missing in {counts}{more}, first in {table.where(first)}; fill them, or train "
-        "with missing='impute' or 'drop' (--missing)."
+        f"values are missing in {counts}{more}, first in {table.where(first)}; fill them, or "
+        f"{remedy}."
     )
 
 

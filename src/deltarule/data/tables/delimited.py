@@ -14,7 +14,7 @@ from itertools import islice
 
 import numpy as np
 
-from deltarule.data.tables.files import whole_file
+from deltarule.data.tables.files import TABS, whole_file
 from deltarule.data.tables.table import TEXT, Array, Source, Table, check_names, text_field
 from deltarule.errors import DataError
 
@@ -41,7 +41,7 @@ def read_delimited(
     raw, digest = whole_file(path)
     encoding = _codec(name, raw, encoding)
     if delimiter is None:
-        delimiter = "\t" if str(name).lower().endswith(".tsv") else _detected(raw, encoding)
+        delimiter = "\t" if str(name).lower().endswith(TABS) else _detected(raw, encoding)
     try:
         names, columns, lines = _Parser(str(name), raw, encoding, delimiter).parse()
     except UnicodeDecodeError as error:
@@ -204,7 +204,7 @@ class _Parser:
         return DataError(
             f"{self.name} line {line}: expected {expected} fields, as the first line has, got "
             f"{got}; mend the row, put quotes around a field that holds "
-            f"{self.delimiter!r}, or name another delimiter."
+            f"{self.delimiter!r}, or name another delimiter (--delimiter)."
         )
 
     def _bad_quote(self, start: int, error: csv.Error) -> DataError:

@@ -11,7 +11,8 @@ from deltarule.data.tables.frames import from_arrow
 from deltarule.data.tables.table import Source, Table
 from deltarule.errors import DataError
 
-SUFFIXES = (".csv", ".tsv", ".parquet")
+SUFFIXES = (".csv", ".tsv", ".tab", ".txt", ".parquet")
+TABS = (".tsv", ".tab")  # these are divided by tabs
 MOST_BYTES = 8 << 30  # a table is held in memory
 MOST_CELLS = 1 << 31  # of a Parquet file, whose few bytes may claim any number
 

@@ -68,7 +68,7 @@ def numbers(table: Table, field: Field, decimal: str) -> Array:
     """
     values, wrong = parsed(field, decimal)
     if wrong.any():
-        raise _no_number(table, field, int(np.flatnonzero(wrong)[0]))
+        raise _no_number(table, field, int(np.flatnonzero(wrong)[0]), settled=True)
     return _finite(table, field, values)
 
 
@@ -131,7 +131,7 @@ def _find_text(table: Table, field: Field, decimal: str) -> Finding:
         raise _date(table, field, str(field.values[rows[0]]))
     grouped = sum(counts[text] for text in counts if _GROUPED.fullmatch(text))
     if share < 1 and (share >= MOSTLY or wrong.sum() == grouped):
-        raise _no_number(table, field, int(np.flatnonzero(wrong)[0]))
+        raise _no_number(table, field, int(np.flatnonzero(wrong)[0]), settled=False)
     return _find_category(field, counts)
 
 
@@ -176,15 +176,20 @@ def _date(table: Table, field: Field, example: str) -> DataError:
     )
 
 
-def _no_number(table: Table, field: Field, row: int) -> DataError:
+def _no_number(table: Table, field: Field, row: int, *, settled: bool) -> DataError:
+    """Say what to do, also that it may be a category unless its kind is ``settled``."""
     text, name = field.texts()[row], field.name
     start = f"{table.where(row)}: column {name!r} holds {text!r:.60} among numbers"
+    kind = f"columns={{{name!r}: 'category'}} (--category)"
     if _GROUPED.fullmatch(text):
+        names = "" if settled else f", and {kind} for names"
         return DataError(
             f"{start}; if that is a decimal comma say decimal=',' (--decimal ,), if thousands are "
-            f"set apart write the numbers without, and columns={{{name!r}: 'category'}} for names."
+            f"set apart write the numbers without{names}."
         )
+    if settled:
+        return DataError(f"{start}; correct it.")
     return DataError(
-        f"{start}; correct it, name it in missing_values if it stands for no value, or say "
-        f"columns={{{name!r}: 'category'}}."
+        f"{start}; correct it, leave it empty if it stands for no value (in Python "
+        f"missing_values=[...] may name it), or say {kind}."
     )

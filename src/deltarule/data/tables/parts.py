@@ -103,7 +103,8 @@ def number_column(name: str, values: Array, missing: Missing) -> Number:
     present = values[~np.isnan(values)]
     if not len(present):
         raise DataError(
-            f"column {name!r} has no value in the training rows; leave it out with drop=[{name!r}]."
+            f"column {name!r} has no value in the training rows; leave it out with drop=[{name!r}] "
+            "(--drop)."
         )
     mean, deviation = moments(name, present)
     impute = missing == "impute"

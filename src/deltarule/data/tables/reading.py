@@ -102,10 +102,10 @@ def read_table(
 ) -> TableData:
     """Read a table, find out what its columns hold, and divide its rows into three data sets.
 
-    ``source``: a file .csv, .tsv or .parquet, a list of such files with the same columns, or a
-    frame of pandas, polars or pyarrow. ``target``: the column to predict; ``task`` overrules
-    whether its values are classes or quantities. ``columns`` overrules the kind of a column,
-    "number" or "category"; ``drop`` leaves columns out.
+    ``source``: a file .csv, .tsv, .tab, .txt or .parquet, a list of such files with the same
+    columns, or a frame of pandas, polars or pyarrow. ``target``: the column to predict; ``task``
+    overrules whether its values are classes or quantities. ``columns`` overrules the kind of a
+    column, "number" or "category"; ``drop`` leaves columns out.
 
     ``missing``: "error" names what is missing, "impute" fills numbers with their median and gives
     categories a level of their own, "drop" leaves the rows out; ``missing_values`` are the texts
@@ -138,12 +138,11 @@ def read_table(
     names = [name for name, finding in found.items() if finding.kind]
     if not names:
         raise DataError(
-            f"no column is left to learn from: {_notes(found)}; name one in columns to keep it."
+            f"no column is left to learn from: {_notes(found)}; keep one by "
+            "columns={'its name': 'number' or 'category'} (--number or --category)."
         )
     table = replace(table, fields=table.fields | {n: found[n].field for n in names})
-    rows = _complete(table, [*names, target] if missing == "drop" else [])
-    if missing != "drop":
-        refuse_missing(table, [target] if missing == "impute" else [*names, target])
+    rows = _without_holes(table, names, target, missing)
     kept = table.take(rows) if len(rows) < len(table) else table
     asked = question(kept, target, task, decimal)
     parts = _divide(asked, validation, test)
@@ -161,13 +160,23 @@ def read_table(
 
 
 def read_rows(
-    source: Any, columns: Columns, *, delimiter: str | None = None, encoding: str = "utf-8"
+    source: Any,
+    columns: Columns,
+    *,
+    delimiter: str | None = None,
+    encoding: str = "utf-8",
+    decimal: str | None = None,
 ) -> Rows:
     """Read raw rows to predict, or to evaluate if they have the target column.
 
     ``source`` is what ``read_table`` takes; its columns may stand in any order, further ones are
-    ignored. Raises ``DataError`` for columns that are not there and values that do not fit.
+    ignored. ``delimiter``, ``encoding`` and ``decimal`` say how text is written; the last is by
+    default as it was in training. Raises ``DataError`` for columns that are not there and values
+    that do not fit.
     """
+    if decimal is not None:
+        choose("decimal", decimal, dict.fromkeys((".", ",")))
+        columns = replace(columns, decimal=decimal)
     table = load(
         source, delimiter=delimiter, encoding=encoding, missing_values=columns.missing_values
     )
@@ -221,25 +230,44 @@ def _used(
     table.column(target, "target")
     for argument, names in (("drop", drop), ("columns", forced)):
         for name in names:
-            table.column(name, f"{argument}:")
+            said = f"{argument}:" if argument == "drop" else "columns (--number, --category):"
+            table.column(name, said)
             if name == target:
                 raise DataError(
-                    f"{argument} must not name the target {target!r}; task overrules it."
+                    f"{argument} must not name the target {target!r}; leave it out there, or say "
+                    "with task (--task) what is predicted."
                 )
     for kind in forced.values():
         choose("columns", kind, dict.fromkeys(KINDS))
     return [name for name in table.names if name != target and name not in set(drop)]
 
 
-def _complete(table: Table, names: Sequence[str]) -> Array:
-    """Return the rows in which none of ``names`` is missing."""
+def _without_holes(table: Table, names: list[str], target: str, missing: Missing) -> Array:
+    """Return the rows to learn from; refuse values that are missing unless ``missing`` says how."""
+    answers = table.fields[target].missing
+    if answers.all():
+        raise DataError(f"target {target!r} holds no value at all; choose another column.")
+    if missing == "drop":
+        return _complete(table, [*names, target], fillable=not answers.any())
+    dropped = "train with missing='drop' (--missing drop)"
+    either = "train with missing='impute' or 'drop' (--missing)"
+    if missing == "impute":
+        refuse_missing(table, [target], dropped)
+    else:
+        refuse_missing(table, [*names, target], dropped if answers.any() else either)
+    return np.arange(len(table))
+
+
+def _complete(table: Table, names: Sequence[str], *, fillable: bool) -> Array:
+    """Return the rows in which none of ``names`` is missing; all can be filled if ``fillable``."""
     complete = np.ones(len(table), bool)
     for name in names:
         complete &= ~table.fields[name].missing
     if not complete.any():
+        impute = "use missing='impute' (--missing impute), or " if fillable else ""
         raise DataError(
-            "every row misses a value, so missing='drop' leaves none; use missing='impute', or "
-            "drop the columns with most holes."
+            f"every row misses a value, so missing='drop' leaves none; {impute}drop (--drop) the "
+            "columns with most holes."
         )
     return np.flatnonzero(complete)
 
@@ -277,7 +305,8 @@ def _cut(rows: Array, size: int, asked: Question, part: str) -> tuple[Array, Arr
     except ValueError as error:
         raise DataError(
             f"{part} cannot take {size} of {len(rows)} rows with each of the "
-            f"{len(asked.classes)} classes on both sides ({error}); change {part} or add rows."
+            f"{len(asked.classes)} classes on both sides ({error}); add rows, or choose another "
+            f"{'test=' if part == 'test' else 'validation= (--validation)'}."
         ) from None
     return np.sort(rest), np.sort(cut)
 

@@ -59,7 +59,8 @@ def _check_numbers(table: Table, field: Field, wrong: Array) -> None:
         row = int(np.flatnonzero(wrong)[0])
         raise DataError(
             f"{table.where(row)}: target {field.name!r} holds {field.texts()[row]!r:.60} among "
-            "numbers; correct it, or say task='classification' if the numbers are names."
+            "numbers; correct it, or say task='classification' (--task) if the numbers "
+            "are names."
         )
 
 
@@ -72,7 +73,8 @@ def _quantity(values: Array) -> bool:
 
 def _why(values: Array) -> str:
     different = len(np.unique(values))
-    return f"it holds numbers, {different:,} different ones (task='classification' overrules)"
+    overrules = "task='classification' or --task classification overrules"
+    return f"it holds numbers, {different:,} different ones ({overrules})"
 
 
 def _classification(table: Table, field: Field, task: str | None, decimal: str) -> Question:
@@ -86,7 +88,8 @@ def _classification(table: Table, field: Field, task: str | None, decimal: str) 
         raise DataError(
             f"target {name!r} holds {len(counts):,} different texts, the longest of "
             f"{max(map(len, counts)):,} characters; classes are at most {MOST_CLASSES:,} names of "
-            f"{LONGEST_LEVEL} characters: choose another target, or task='regression' for numbers."
+            f"{LONGEST_LEVEL} characters: choose another target, or task='regression' (--task) for "
+            "numbers."
         )
     classes = tuple(sorted(counts, key=_in_order))
     rare = [text for text in classes if counts[text] < LEAST_ROWS]
@@ -94,12 +97,14 @@ def _classification(table: Table, field: Field, task: str | None, decimal: str) 
         raise DataError(
             f"target {name!r} has classes of fewer than {LEAST_ROWS} rows, {listed(rare)}, which "
             "cannot be divided into training, validation and test; gather more rows, join classes "
-            "or leave those rows out (task='regression' if they are quantities)."
+            "or leave those rows out (task='regression' or --task regression if they are "
+            "quantities)."
         )
     places = {text: place for place, text in enumerate(classes)}
     answers = np.array([places[text] for text in texts], np.int32)
     names = wrong.any() or has_codes(field, values)
-    why = "names" if names else f"only {len(counts)} whole numbers, task='regression' overrules"
+    overrules = "task='regression' or --task regression overrules"
+    why = "names" if names else f"only {len(counts)} whole numbers, {overrules}"
     why = "as asked for" if task else why
     sizes = ", ".join(f"{text!r:.40} ({counts[text]:,})" for text in classes[:10])
     more = f" and {len(classes) - 10} more" if len(classes) > 10 else ""

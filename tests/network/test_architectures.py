@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -22,7 +23,7 @@ from deltarule.network import (
     Residual,
 )
 from deltarule.network.architectures import ARCHITECTURES, architecture
-from deltarule.network.kernels import Kernels, using
+from deltarule.network.kernels import Kernels, using, usual
 
 PAGE = Path(__file__).parents[2] / "docs" / "architectures.md"
 
@@ -49,13 +50,25 @@ COUNTS = [  # name, options, parameters; why, in the docstrings and where the su
     ("senet154", {}, 115_088_984),
 ]
 
+PRINTED = [  # what a paper says of the size of its network, cut after the digits it prints
+    ("ciresan2010", {"number": 1}, "1.34 million"),
+    ("ciresan2010", {"number": 2}, "3.26 million"),
+    ("ciresan2010", {"number": 3}, "6.69 million"),
+    ("ciresan2010", {"number": 4}, "12.11 million"),
+    ("ciresan2010", {"number": 5}, "8.86 million"),
+    ("alexnet", {}, "60 million"),
+    ("vgg16", {}, "138 million"),
+]
+
 TINY = {"classes": 10, "shape": (64, 64, 3)}
 SMALL = [  # a size that a test can afford; no option takes a layer away
     ("lenet5", {}),
     ("simard2003", {}),
-    ("ciresan2010", {"number": 5, "shape": (49,)}),
+    *(("ciresan2010", {"number": number, "shape": (49,)}) for number in range(1, 6)),
     ("mcdnn_column", {}),
     ("nielsen_conv", {}),
+    ("nielsen_conv", {"maps": (20,)}),
+    ("nielsen_conv", {"activation": "relu"}),
     ("nielsen_conv", {"activation": "relu", "units": (30, 20), "dropout": 0.5}),
     ("alexnet", {"classes": 10, "shape": (63, 63, 3), "units": 32}),
     ("vgg16", {"classes": 10, "shape": (32, 32, 3), "units": 32}),
@@ -105,10 +118,27 @@ def test_the_maps_of_lenet5_are_those_of_the_paper():
     assert squashed == [(28, 28, 6), (14, 14, 6), (10, 10, 16), (5, 5, 16), (120,), (84,)]
 
 
-def test_the_rows_of_table_1_of_cireşan_2010():
-    """The paper gives millions of weights, cut after two digits."""
-    counts = [architecture("ciresan2010", number=n).count() for n in range(1, 6)]
-    assert [count // 10_000 for count in counts] == [134, 326, 669, 1211, 886]
+@pytest.mark.parametrize(("name", "options", "printed"), PRINTED)
+def test_the_count_begins_as_the_paper_prints_it(name, options, printed):
+    number = printed.removesuffix(" million")
+    digits = len(number.partition(".")[2])
+    cut = architecture(name, **options).count() // 10 ** (6 - digits)
+    assert cut == int(number.replace(".", ""))
+
+
+def test_the_column_of_2012_by_its_layers():
+    """29 x 29 pixels become 26, 13, 9 and 3: 40 maps of 3 x 3 are seen by 150 neurons."""
+    maps = 20 * (4 * 4 + 1) + 40 * (20 * 5 * 5 + 1)
+    assert maps + 150 * (40 * 3 * 3 + 1) + 10 * 151 == architecture("mcdnn_column").count()
+
+
+@pytest.mark.parametrize(
+    ("name", "printed"),
+    [("resnet18", 1.8), ("resnet34", 3.6), ("resnet50", 3.8), ("resnet152", 11.3)],
+)
+def test_multiplications_are_as_many_as_the_paper_of_resnets_says(name, printed):
+    """In milliards, table 1, which cuts or rounds after a digit; of parameters it says none."""
+    assert architecture(name).multiplications() / 1e9 == pytest.approx(printed, abs=0.1)
 
 
 def test_googlenet_against_the_parameter_column_of_its_table_1():
@@ -120,6 +150,8 @@ def test_googlenet_against_the_parameter_column_of_its_table_1():
     conv7, reduce, conv3, *modules, linear = rows
     assert (reduce + conv3, linear) == (112, 1000)
     printed = [159, 380, 364, 437, 463, 580, 840, 1072, 1388]
+    column = 2.7 + 112 + sum(printed) + 1000
+    assert f"{column / 1000:.1f}" == f"{sum(rows) / 1000:.1f}" == "6.8"  # as the whole is quoted
     np.testing.assert_allclose(modules, printed, rtol=0.08)
     exact = [0, 1, 3]  # 3a, 3b and 4b, to the rounding of the column
     np.testing.assert_allclose(np.take(modules, exact), np.take(printed, exact), atol=1)
@@ -229,8 +261,7 @@ def test_a_description_builds_it_again(name):
 # One step.
 
 
-# Compiling is nearly all of the time. These options more than halve it, and so do the backend's own
-# convolutions; that they give what the patches give is a test of the kernels.
+# Compiling is nearly all of the time. These options more than halve it.
 QUICK = {
     "xla_backend_optimization_level": 0,
     "xla_llvm_disable_expensive_passes": True,
@@ -238,10 +269,11 @@ QUICK = {
 }
 
 
-@partial(jax.jit, static_argnums=0, compiler_options=QUICK)
-def forward(part, params, state, x, key):
+@partial(jax.jit, static_argnums=(0, 1), compiler_options=QUICK)
+def forward(chosen, part, params, state, x, key):
     """Return the outputs of ``part``, and what turns their gradients into those of its inputs."""
-    return jax.vjp(lambda p, x: part.apply(p, state, x, key=key, train=True)[0], params, x)
+    with using(chosen):
+        return jax.vjp(lambda p, x: part.apply(p, state, x, key=key, train=True)[0], params, x)
 
 
 @partial(jax.jit, compiler_options=QUICK)
@@ -267,34 +299,50 @@ def drawn(network):
     return jax.tree.map(lambda a: jax.device_put(a.astype(np.float32)), arrays)
 
 
-def slopes_of(network, params, state, x, labels):
-    """Return the logits, and the slopes of the mean cross-entropy, on the host."""
+def ahead(chosen, network, params, state, x, labels):
+    """Return the logits, their mean cross-entropy, its slopes, and what turns them round."""
     key, pulls = jax.random.key(0), []
     for part, where in parts(network):
-        x, pull = forward(part, params[where], state[where], x, key)
+        x, pull = forward(chosen, part, params[where], state[where], x, key)
         pulls.append(pull)
-    slopes = (jax.nn.softmax(x) - jax.nn.one_hot(labels, x.shape[-1])) / len(x)
+    wanted = jax.nn.one_hot(labels, x.shape[-1])
+    cost = -(wanted * jax.nn.log_softmax(x)).sum() / len(x)
+    return x, cost, (jax.nn.softmax(x) - wanted) / len(x), pulls
+
+
+def slopes_of(pulls, slopes):
+    """Return the gradient for the parameters of each layer but the last activation."""
     gradient = []
     for pull in reversed(pulls):
         found, slopes = backward(pull, slopes)
         gradient = [*found, *gradient]
-    return jax.device_get((x, gradient))
+    return gradient
 
 
 @pytest.mark.parametrize(("name", "options"), SMALL)
-def test_one_step_reaches_every_parameter(name, options):
+@pytest.mark.parametrize(
+    "chosen", [Kernels("backend", "plain"), usual("float32", "cpu")], ids=["backend", "cpu"]
+)
+def test_one_step_reaches_every_parameter_and_lowers_the_cost(chosen, name, options):
     network = architecture(name, **options)
     params, state = drawn(network)
     x = np.random.default_rng(2).standard_normal((2, *network.shape), np.float32)
-    with using(Kernels("backend", "plain")):
-        z, gradient = slopes_of(network, params, state, x, np.array([3, 7]))
+    here = chosen, network, params, state, x, np.array([3, 7])
+    z, cost, slopes, pulls = ahead(*here)
     assert z.shape == (2, 10)
     assert np.isfinite(z).all()
-    for layer, (slopes, values) in enumerate(zip(gradient, params, strict=False)):
+    gradient = slopes_of(pulls, slopes)
+    assert params[-1] == {}  # of the softmax
+    for layer, (slopes, values) in enumerate(zip(gradient, params[:-1], strict=True)):
         assert slopes.keys() == values.keys()
         for path, slope in slopes.items():
             assert np.isfinite(slope).all(), f"layer {layer}, {path}"
             assert np.any(slope != 0), f"layer {layer}, {path}"
+    # so short a step that the cost should fall by a hundredth of itself
+    length = 0.01 * cost / sum(jnp.vdot(each, each) for each in jax.tree.leaves(gradient))
+    after = jax.tree.map(lambda w, g: w - length * g, params[:-1], tuple(gradient))
+    lower = ahead(chosen, network, (*after, {}), *here[3:])[1]
+    assert cost - lower == pytest.approx(0.01 * cost, rel=0.5)
 
 
 # Names.
@@ -320,10 +368,15 @@ def test_each_says_paper_and_count(build):
 
 
 def test_the_page_gives_these_counts():
-    row = re.compile(r"^\| `(\w+)(?:\(number=(\d)\))?` \|.*?\| \d{4} \| ([\d,]+) \|", re.M)
+    row = re.compile(r"^\| `(\w+)(?:\(number=(\d)\))?` \|.*?\| \d{4} \| ([\d,]+) \| (.*?) \|", re.M)
     rows = row.findall(PAGE.read_text("utf-8"))
     assert len(rows) == len(ARCHITECTURES) + 4  # five of Cireşan
     assert {name for name, *_ in rows} == set(ARCHITECTURES)
-    for name, number, count in rows:
+    published = {(name, options.get("number")): text for name, options, text in PRINTED}
+    for name, number, count, text in rows:
         options = {"number": int(number)} if number else {}
         assert architecture(name, **options).count() == int(count.replace(",", ""))
+        usual_number = 4 if name == "ciresan2010" else None
+        wanted = published.pop((name, options.get("number", usual_number)), text)
+        assert text == wanted
+    assert published == {}

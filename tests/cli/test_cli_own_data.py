@@ -5,8 +5,11 @@ import io
 import json
 import os
 import re
+import resource
 import struct
+import time
 import zlib
+from collections.abc import Callable
 from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
@@ -14,51 +17,12 @@ from pathlib import Path
 import numpy as np
 import pandas
 import pytest
-from cli_commands import Run
-from PIL import Image
+from cli_commands import Run, start
+from own_data import QUICK, photos, table, write
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
 import deltarule
 from deltarule.data import read_rows, read_table
-
-QUICK = ("--quiet", "--epochs", "2")
-
-
-def table(path: str = "flowers.csv", n: int = 60, seed: int = 0) -> list[dict[str, str]]:
-    """Write a table in which width and colour say the kind, and length the price."""
-    rng = np.random.default_rng(seed)
-    rows = []
-    for i in range(n):
-        kind = i % 3
-        rows.append({
-            "width": f"{kind + rng.normal(0, 0.2):.3f}",
-            "length": f"{rng.uniform(1, 5):.3f}",
-            "colour": ["red", "blue", "white"][kind] if rng.random() < 0.9 else "green",
-            "kind": ["rose", "iris", "lily"][kind],
-        })  # fmt: skip
-    for row in rows:
-        row["price"] = f"{10 * float(row['length']) + rng.normal(0, 0.5):.2f}"
-    write(path, rows)
-    return rows
-
-
-def write(path: str, rows: list[dict[str, str]], delimiter: str = ",") -> None:
-    with open(path, "w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), delimiter=delimiter)
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def photos(folder: str = "photos", n: int = 20) -> None:
-    """Write dark and bright pictures of 6 x 5 pixels."""
-    rng = np.random.default_rng(0)
-    for label, base in (("dark", 40), ("light", 200)):
-        for i in range(n):
-            path = Path(folder, label, f"{i:02d}.png")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            pixels = np.clip(rng.normal(base, 20, (6, 5)), 0, 255).astype(np.uint8)
-            Image.fromarray(pixels).save(path)
-
 
 # ---- tables
 
@@ -205,9 +169,11 @@ def test_a_committee_keeps_the_columns(run: Run) -> None:
 def test_doctor_finds_the_table_of_a_run(run: Run) -> None:
     table()
     run("train", "flowers.csv", "--target", "kind", *QUICK, "--out", "r")
-    done = run("doctor", "r")
-    assert "Traceback" not in done.err
-    assert "other data" not in done.out
+    done = run("doctor", "r", "--json")
+    assert (done.code, done.err, done.json["same_data"]) == (0, "", True)
+    table(seed=1)
+    done = run("doctor", "r", "--json")
+    assert (done.code, done.json["same_data"]) == (0, False)
 
 
 def test_show_says_what_a_model_takes(run: Run, models: Path) -> None:
@@ -239,6 +205,11 @@ WRONG = [
     ("evaluate tables photos", 3, "must be a table"),
     ("predict tables x.npy", 3, "must be a table"),
     ("predict tables lacking.csv", 3, "lacks 2 of the 4 columns"),
+    ("predict tables flowers.csv --decimal ;", 2, "decimal must be one of"),
+    ("predict tables flowers.csv --delimiter ||", 3, "delimiter must be one character"),
+    ("predict pictures more --encoding latin-1", 3, "--encoding goes with a table"),
+    ("evaluate pictures more --delimiter ;", 3, "--delimiter goes with a table"),
+    ("evaluate tables flowers.csv --split test --decimal .", 3, "--decimal goes with other rows"),
     ("predict pictures flowers.csv", 3, "is not a PNG, JPEG, WebP or BMP picture"),
     ("predict pictures nowhere", 3, "cannot be read"),
     ("evaluate pictures more", 3, "holds the class 'grey'"),
@@ -306,22 +277,29 @@ def test_a_table_that_cannot_be_learned_from(run: Run, data: bytes, said: str) -
     assert not Path("runs").exists()
 
 
-@pytest.mark.parametrize("kind", ["folder", "pipe", "loop", "unreadable"])
-def test_a_table_that_is_no_file(run: Run, kind: str) -> None:
-    path = Path("t.csv")
-    if kind == "folder":
-        path.mkdir()
-    elif kind == "pipe":
-        os.mkfifo(path)
-    elif kind == "loop":
-        path.symlink_to(path)
-    else:
-        path.write_bytes(b"a,b\n")
-        path.chmod(0)
-        if os.access(path, os.R_OK):
-            pytest.skip("this user may read everything")
-    done = run("train", "t.csv", "--target", "b")
-    assert (done.code, done.out) == (3, "")
+NO_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "folder": (Path.mkdir, "target goes with a table"),
+    "pipe": (os.mkfifo, "t.csv is a device, pipe or socket"),
+    "device": (lambda path: path.symlink_to("/dev/zero"), "t.csv is a device, pipe or socket"),
+    "loop": (lambda path: path.symlink_to(path), "Too many levels of symbolic links"),
+    "nowhere": (lambda path: path.symlink_to("gone"), "neither a known set nor a folder or file"),
+}
+
+
+@pytest.mark.parametrize(("make", "said"), NO_FILES.values(), ids=list(NO_FILES))
+def test_a_table_that_is_no_file(make: Callable[[Path], object], said: str) -> None:
+    make(Path("t.csv"))
+    begun = time.monotonic()
+    command = start("train", "t.csv", "--target", "b", prepare=little_memory)
+    assert (command.wait(), command.out) == (3, "")
+    assert time.monotonic() - begun < 30  # a pipe would be waited for, a device read for ever
+    assert said in command.err
+    assert len(command.err.splitlines()) == 1
+    assert not Path("runs").exists()
+
+
+def little_memory() -> None:
+    resource.setrlimit(resource.RLIMIT_DATA, (4 << 30, 4 << 30))
 
 
 # ---- pictures

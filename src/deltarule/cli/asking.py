@@ -9,12 +9,14 @@ import numpy as np
 
 from deltarule.choices import choose
 from deltarule.cli.opening import named, opened
-from deltarule.cli.options import SPLITS, check_inputs, few
+from deltarule.cli.options import AS_USUAL, SPLITS, Written, check_inputs, few
 from deltarule.committee import Committee
 from deltarule.data import Columns, Dataset, load, load_inputs, read_rows
 from deltarule.data.pictures import Pictures, list_pictures
 from deltarule.data.pictures.folder import list_folder
+from deltarule.data.pictures.unread import unread_files
 from deltarule.data.sources import Kind, kind_of
+from deltarule.data.unread import Unread
 from deltarule.errors import CheckpointError, DataError
 from deltarule.network import Model
 from deltarule.runs import CONFIG, DATA
@@ -27,11 +29,13 @@ USUAL = "test"  # the part of data that are already divided
 class Questions(NamedTuple):
     """Inputs [n, ...] of a model, and what each is called: its file, or its place."""
 
-    x: np.ndarray
+    x: np.ndarray | Unread
     names: Sequence[str] | range
 
 
-def labelled(sources: Sequence[str], split: str | None, model: Asked, run: Path) -> Dataset:
+def labelled(
+    sources: Sequence[str], split: str | None, model: Asked, run: Path, written: Written = AS_USUAL
+) -> Dataset:
     """Return examples with answers: a part of divided data, or all of a table or folder.
 
     With ``split``, of a table or folder the part that the run in ``run`` has divided off.
@@ -39,29 +43,35 @@ def labelled(sources: Sequence[str], split: str | None, model: Asked, run: Path)
     if split is not None:
         choose("--split", split, dict.fromkeys(SPLITS))
     kind = _kind(sources, model)
+    _check_written(written, kind, split)
     if kind in ("table", "pictures") and split is not None:
         return _part_of_run(sources, split, model, run)
     if kind == "table":
-        return read_rows(list(sources), model.preparation).dataset(named(sources))
+        rows = read_rows(list(sources), model.preparation, **written._asdict())
+        return rows.dataset(named(sources))
     if kind == "pictures":
         return _all_pictures(sources[0], model)
     return _part(sources, split or USUAL, model)
 
 
-def questions(sources: Sequence[str], split: str | None, model: Asked, run: Path) -> Questions:
+def questions(
+    sources: Sequence[str], split: str | None, model: Asked, run: Path, written: Written
+) -> Questions:
     """Return inputs without answers: those of ``labelled``, or files that have none."""
     kind = _kind(sources, model)
+    _check_written(written, kind, split)
     if split is None and kind == "table":
-        x = read_rows(list(sources), model.preparation).x
+        x = read_rows(list(sources), model.preparation, **written._asdict()).x
         return Questions(x, range(len(x)))
     if split is None and kind == "pictures":
         files = [file for source in sources for file in list_pictures(source)]
-        return Questions(model.preparation.encode(files), [printable(file) for file in files])
+        unread = unread_files(files, model.preparation)
+        return Questions(unread, [printable(file) for file in files])
     if len(sources) == 1 and Path(sources[0]).is_file() and split is None:
         x = load_inputs(sources[0])
         check_inputs(sources[0], x.shape[1:], model)
         return Questions(x, range(len(x)))
-    data = labelled(sources, split, model, run)
+    data = labelled(sources, split, model, run, written)
     return Questions(data.x, range(len(data)))
 
 
@@ -84,6 +94,18 @@ def _kind(sources: Sequence[str], model: Asked) -> Kind | None:
             f"shape {model.shape}, as an .npy or IDX file."
         )
     return kind
+
+
+def _check_written(written: Written, kind: Kind | None, split: str | None) -> None:
+    """Refuse what would be ignored."""
+    odd = [name for name, value in written._asdict().items() if value != getattr(AS_USUAL, name)]
+    if odd and kind != "table":
+        raise DataError(f"--{odd[0]} goes with a table, and would be ignored here; leave it out.")
+    if odd and split is not None:
+        raise DataError(
+            f"--{odd[0]} goes with other rows; with --split they are read as they were in "
+            "training: leave it out."
+        )
 
 
 def _part(sources: Sequence[str], split: str, model: Asked) -> Dataset:
@@ -132,6 +154,6 @@ def _all_pictures(folder: str, model: Asked) -> Dataset:
             f"{printable(folder)} holds the class {printable(min(unknown))!r}, which the model "
             f"does not know; it knows {few(model.classes)}."
         )
-    x = model.preparation.encode([listing.path(file) for file in listing.files])
+    x: Any = unread_files([listing.path(file) for file in listing.files], model.preparation)
     y = np.array([numbers[listing.classes[file.label]] for file in listing.files], np.int32)
     return Dataset(x, y, model.classes, model.scale, Path(folder).name)

@@ -4,7 +4,19 @@ from typing import Annotated
 
 import typer
 
-from deltarule.cli.options import Device, Json, ModelPath, Sources, Split, model_file, ready
+from deltarule.cli.options import (
+    Decimal,
+    Delimiter,
+    Device,
+    Encoding,
+    Json,
+    ModelPath,
+    Sources,
+    Split,
+    Written,
+    model_file,
+    ready,
+)
 
 
 def evaluate(
@@ -16,6 +28,9 @@ def evaluate(
         str,
         typer.Option("--tta", help="Average over moved copies: shift, rotate, or shift,rotate."),
     ] = "",
+    delimiter: Delimiter = None,
+    encoding: Encoding = "utf-8",
+    decimal: Decimal = None,
     device: Device = None,
     json_: Json = False,
 ) -> None:
@@ -38,7 +53,7 @@ def evaluate(
     from deltarule.files import load_model
 
     loaded = load_model(model_file(model))
-    data = labelled(source, split, loaded, model)
+    data = labelled(source, split, loaded, model, Written(delimiter, encoding, decimal))
     cost = cost or recipe_of(loaded).get("cost", "cross_entropy")
     result = learning.evaluate(with_moved_copies(loaded, tta) if tta else loaded, data, cost)
     if json_:

@@ -15,13 +15,17 @@ from deltarule.storage import printable
 SIZE = re.compile(r"(\d{1,5})(?:x(\d{1,5}))?")
 
 
-def opened(options: Mapping[str, Any]) -> Source:
-    """Return the data that the options of a run name, read as they say."""
+def opened(options: Mapping[str, Any], *, decode: bool = True) -> Source:
+    """Return the data that the options of a run name, read as they say.
+
+    Without ``decode``, of pictures only the headers are read.
+    """
     try:
         return open_source(
             options["source"],
             validation=validation_of(options["validation"]),
             reading=reading_of(options),
+            decode=decode,
         )
     except DataError as error:
         if "target must name" in str(error):
@@ -33,7 +37,7 @@ def reading_of(options: Mapping[str, Any]) -> Reading:
     """Return how raw data are to be read."""
     asked = {name: options[name] for name in ASKED if name in options}
     asked["size"] = _size(asked.get("size"))
-    for name in ("category", "drop"):
+    for name in ("category", "number", "drop"):
         asked[name] = tuple(asked.get(name) or ())
     return Reading(**asked)
 

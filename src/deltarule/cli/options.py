@@ -5,7 +5,7 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -40,7 +40,47 @@ Split = Annotated[
     ),
 ]
 
+DATA_PANEL = "Tables and pictures"
+Delimiter = Annotated[
+    str | None,
+    typer.Option(
+        "--delimiter",
+        help=r"Between the fields of a text. \[found]",
+        rich_help_panel=DATA_PANEL,
+        show_default=False,
+    ),
+]
+Encoding = Annotated[
+    str,
+    typer.Option(
+        "--encoding",
+        help=r"Of a text. \[utf-8]",
+        rich_help_panel=DATA_PANEL,
+        show_default=False,
+    ),
+]
+Decimal = Annotated[
+    str | None,
+    typer.Option(
+        "--decimal",
+        help=r"Before decimals: . or ,. \[. or as trained]",
+        rich_help_panel=DATA_PANEL,
+        show_default=False,
+    ),
+]
+
 SPLITS = ("train", "validation", "test")
+
+
+class Written(NamedTuple):
+    """How the text of a table to be asked about is written, as for ``read_rows``."""
+
+    delimiter: str | None = None
+    encoding: str = "utf-8"
+    decimal: str | None = None
+
+
+AS_USUAL = Written()
 
 
 def learning_rate(text: str) -> float | str:

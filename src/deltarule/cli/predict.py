@@ -6,7 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from deltarule.cli.options import Device, Json, ModelPath, Sources, Split, model_file, ready
+from deltarule.cli.options import (
+    Decimal,
+    Delimiter,
+    Device,
+    Encoding,
+    Json,
+    ModelPath,
+    Sources,
+    Split,
+    Written,
+    model_file,
+    ready,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,6 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from deltarule.committee import Committee
+    from deltarule.data.unread import Unread
     from deltarule.network import Model
 
 
@@ -21,6 +34,9 @@ def predict(
     model: ModelPath,
     source: Sources,
     split: Split = None,
+    delimiter: Delimiter = None,
+    encoding: Encoding = "utf-8",
+    decimal: Decimal = None,
     device: Device = None,
     json_: Json = False,
 ) -> None:
@@ -37,9 +53,9 @@ def predict(
     from deltarule.storage import printable
 
     loaded = load_model(model_file(model))
-    asked = questions(source, split, loaded, model)
-    outputs = loaded.outputs(asked.x)
-    facts = _facts(loaded, outputs, loaded.labels(asked.x) if loaded.classes else None)
+    asked = questions(source, split, loaded, model, Written(delimiter, encoding, decimal))
+    outputs, labels = _answers(loaded, asked.x)
+    facts = _facts(loaded, outputs, labels)
     files = not isinstance(asked.names, range)
     if json_:
         named = zip(asked.names, facts, strict=True)
@@ -51,6 +67,20 @@ def predict(
     for name, each in zip(asked.names, facts, strict=True):
         told = [printable(each["label"])] if loaded.classes else []
         writer.writerow([name, *told, *(f"{value:.6g}" for value in each["outputs"].values())])
+
+
+def _answers(
+    model: "Model | Committee", x: "np.ndarray | Unread"
+) -> "tuple[np.ndarray, list[str] | None]":
+    """Return outputs [n, k] and labels; of pictures in their files a part at a time is decoded."""
+    import numpy as np
+
+    from deltarule.data.unread import in_parts
+
+    parts = in_parts(x) if len(x) else iter((np.zeros((0, *model.shape), np.float32),))
+    asked = [(model.outputs(part), model.labels(part) if model.classes else []) for part in parts]
+    outputs = np.concatenate([each for each, _ in asked])
+    return outputs, [label for _, each in asked for label in each] if model.classes else None
 
 
 def _header(model: "Model | Committee", outputs: "np.ndarray") -> list[str]:

@@ -65,7 +65,7 @@ class Request:
 def run(request: Request, *, as_json: bool, quiet: bool) -> int:
     """Train, evaluate, draw and report; return the exit code."""
     options = _checked(request)
-    source = opened(options)
+    source = opened(options, decode=not (request.dry or request.explain))
     splits = source.splits
     if request.resume is None:
         options = _for_answers(options, source, request.given)
@@ -127,7 +127,7 @@ def _train(
 def as_stored(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Return those of the parameters that make a run what it is, as its folder keeps them."""
     options = {name: value for name, value in parameters.items() if name in OPTIONS}
-    several = {name: list(options[name] or ()) for name in ("source", "category", "drop")}
+    several = {name: list(options[name] or ()) for name in ("source", "category", "number", "drop")}
     sources = several["source"]
     return options | several | {"source": sources[0] if len(sources) == 1 else sources or None}
 

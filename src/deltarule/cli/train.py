@@ -5,10 +5,19 @@ from typing import Annotated, Any
 
 import typer
 
-from deltarule.cli.options import Device, Json, Quiet, ready
+from deltarule.cli.options import (
+    DATA_PANEL,
+    Decimal,
+    Delimiter,
+    Device,
+    Encoding,
+    Json,
+    Quiet,
+    ready,
+)
 from deltarule.cli.options import learning_rate as rate_of
 
-_DATA = "Tables and pictures"
+_DATA = DATA_PANEL
 _NETWORK, _LEARNING, _COMMITTEE, _RUN = "Network", "Learning", "Committee", "Run"
 
 
@@ -39,17 +48,19 @@ def train(
         list[str] | None,
         _option("--category", "A column of numbers that are names; may be repeated.", _DATA),
     ] = None,
+    number: Annotated[
+        list[str] | None,
+        _option("--number", "A column that is a quantity, and kept; may be repeated.", _DATA),
+    ] = None,
     drop: Annotated[
         list[str] | None, _option("--drop", "A column to leave out; may be repeated.", _DATA)
     ] = None,
     missing: Annotated[
         str, _option("--missing", "Values that are not there: error, impute, drop. [error]", _DATA)
     ] = "error",
-    delimiter: Annotated[
-        str | None, _option("--delimiter", "Between the fields of a text. [found]", _DATA)
-    ] = None,
-    encoding: Annotated[str, _option("--encoding", "Of a text. [utf-8]", _DATA)] = "utf-8",
-    decimal: Annotated[str, _option("--decimal", "Before decimals: . or ,. [.]", _DATA)] = ".",
+    delimiter: Delimiter = None,
+    encoding: Encoding = "utf-8",
+    decimal: Decimal = ".",
     size: Annotated[
         str | None, _option("--size", "Of pictures in pixels: 28, or 28x32. [found]", _DATA)
     ] = None,

@@ -20,6 +20,7 @@ from deltarule.data.mnist import FASHION_MNIST, MNIST, has_idx_files, load_folde
 from deltarule.data.pictures import read_images
 from deltarule.data.preparation import describe
 from deltarule.data.tables import read_table
+from deltarule.data.tables.files import SUFFIXES as TABLES
 from deltarule.errors import DataError
 
 Kind = Literal["known", "idx", "table", "pictures", "arrays"]
@@ -29,7 +30,6 @@ KNOWN: dict[str, Callable[[float | None], Splits]] = {
     "mnist": partial(load_published, MNIST),
     "fashion-mnist": partial(load_published, FASHION_MNIST),
 }
-TABLES = (".csv", ".tsv", ".txt", ".tab", ".parquet")
 ARRAYS = (".npz", ".npy")
 SEVERAL = "tables with the same columns, or two .npy files, inputs and answers"
 
@@ -39,12 +39,13 @@ class Reading:
     """How raw data are to be read, where that is not found out: as for ``read_table`` and
     ``read_images``.
 
-    ``category`` names the columns that are categories whatever they look like.
+    ``category`` and ``number`` name the columns that are such whatever they look like.
     """
 
     target: str | None = None
     task: str | None = None
     category: Sequence[str] = ()
+    number: Sequence[str] = ()
     drop: Sequence[str] = ()
     missing: str = "error"
     delimiter: str | None = None
@@ -58,7 +59,7 @@ class Reading:
 
 
 OF_TABLES = (
-    "target", "task", "category", "drop", "missing", "delimiter", "encoding", "decimal",
+    "target", "task", "category", "number", "drop", "missing", "delimiter", "encoding", "decimal",
 )  # fmt: skip
 OF_PICTURES = ("size", "colour", "fit", "skip_bad", "stream")
 ASKED = tuple(each.name for each in fields(Reading))
@@ -87,11 +88,13 @@ def open_source(
     *,
     validation: float | None = None,
     reading: Reading | None = None,
+    decode: bool = True,
 ) -> Source:
     """Return the data that ``source`` names, read, divided and described.
 
     ``source``: as for ``load``; or a table, with ``reading.target`` its column to predict; or
-    several files. ``validation``: as for ``load``.
+    several files. ``validation``: as for ``load``. Without ``decode``, of pictures only the headers
+    are read, and nothing is kept of them.
 
     Raises ``DataError`` for data that are not there, cannot be read or cannot be learned from, and
     ``DownloadError`` if a known set cannot be fetched.
@@ -105,6 +108,8 @@ def open_source(
     names: list[Any] = list(source) if isinstance(source, list | tuple) else [source]
     reading, kind = reading or Reading(), kind_of(names)
     _check_reading(reading, kind)
+    if kind == "pictures" and not decode:
+        return _pictures(names, validation, reading, decode=False)
     return _OPEN[kind](names, validation, reading)
 
 
@@ -208,11 +213,17 @@ def _plain(kind: Kind, splits: Splits, title: str, record: dict[str, Any]) -> So
 
 
 def _table(names: Any, validation: float | None, reading: Reading) -> Source:
+    if both := set(reading.number) & set(reading.category):
+        raise DataError(
+            f"column {min(both)!r} must be a number or a category, got both; leave it out of "
+            "one of them (--number, --category)."
+        )
+    categories: dict[str, Any] = dict.fromkeys(reading.category, "category")
     data = read_table(
         names,
         reading.target,
         task=reading.task,  # type: ignore[arg-type]  # checked there
-        columns=dict.fromkeys(reading.category, "category"),
+        columns={**dict.fromkeys(reading.number, "number"), **categories},
         drop=reading.drop,
         missing=reading.missing,  # type: ignore[arg-type]  # checked there
         validation=validation,
@@ -232,7 +243,9 @@ def _table(names: Any, validation: float | None, reading: Reading) -> Source:
     return Source("table", data.splits, data.report, record)
 
 
-def _pictures(names: Any, validation: float | None, reading: Reading) -> Source:
+def _pictures(
+    names: Any, validation: float | None, reading: Reading, *, decode: bool = True
+) -> Source:
     data = read_images(
         names[0],
         size=reading.size,
@@ -241,6 +254,7 @@ def _pictures(names: Any, validation: float | None, reading: Reading) -> Source:
         skip_bad=reading.skip_bad,
         stream=reading.stream,
         validation=validation,
+        decode_all=decode,
     )
     record = {
         "kind": "pictures",

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import platform
 import re
 import resource
 import struct
@@ -58,7 +59,9 @@ def test_what_was_understood_is_said_and_kept(run: Run) -> None:
     assert sorted(chain(*kept["rows"].values())) == list(range(60))
     assert [each["sha256"] for each in kept["files"]] == [expected.sources[0].sha256]
     environment = json.loads(Path("r/environment.json").read_text())
-    assert {"deltarule", "numpy", "scikit-learn"} <= set(environment)
+    for name in ("deltarule", "numpy", "scikit-learn"):
+        assert environment[name] == version(name)
+    assert environment["python"] == platform.python_version()
 
 
 def test_a_dry_run_trains_nothing_and_leaves_nothing(run: Run) -> None:

@@ -32,8 +32,8 @@ def train(
         list[str] | None,
         typer.Argument(
             metavar="SOURCE",
-            help="digits, mnist, fashion-mnist; a table (CSV, TSV, Parquet; several if their "
-            "columns are the same); a folder of pictures, a folder a class; arrays (.npz); a "
+            help="digits, mnist, fashion-mnist; a table (CSV, TSV, TXT, Parquet; several if "
+            "their columns are the same); a folder of pictures, a folder a class; arrays (.npz); a "
             "folder of IDX files.",
             show_default=False,
         ),

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from idx_files import small_set, write_idx, write_set
 
-from deltarule.data import load, load_inputs, mnist, sources
+from deltarule.data import load, load_inputs, mnist, open_source, sources
 from deltarule.data.idx import read_idx
 from deltarule.errors import DataError, DownloadError
 
@@ -268,7 +268,7 @@ def published(tmp_path, monkeypatch):
             md5=md5 if constant.md5 else (),
             bare=constant.bare,
         )
-        monkeypatch.setitem(sources.KNOWN, name, partial(mnist.load_published, small))
+        monkeypatch.setitem(sources.KNOWN, name, partial(mnist.read_published, small))
     return folder
 
 
@@ -381,3 +381,10 @@ def test_mnist_without_validation_has_the_same_examples_in_the_same_order(monkey
     # known counts of the 60 000: 5923 zeros, 6742 ones, ..., 5949 nines
     counts = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
     assert np.bincount(whole.train.y).tolist() == counts
+
+
+def test_the_record_of_a_published_set_has_its_files(published, monkeypatch):
+    monkeypatch.setenv("DELTARULE_DATA", str(published))
+    record = open_source("mnist").record
+    assert record["files"] == open_source(published).record["files"]
+    assert record["rows"]["validation"] == {"start": 50, "stop": 60}

@@ -36,7 +36,7 @@ def load(source: str | os.PathLike[str], *, validation: float | None = None) -> 
 
     ``source``: "digits" (comes with scikit-learn), "mnist" or "fashion-mnist" (from
     DELTARULE_DATA, else from the cache, else downloaded); a folder with four IDX files, or with a
-    folder of pictures for each class (``read_images``); an .npz file of arrays (``load_arrays``).
+    folder of pictures for each class (``read_images``); an .npz file of arrays (``read_arrays``).
     A table needs a target: ``read_table``.
     ``validation``: how many training examples to hold out, as a number (int) or a share in [0, 1)
     (float); 0 for none. By default 10 000 of the 60 000 of MNIST, as in Nielsen's book, one sixth

@@ -4,9 +4,12 @@ Source: E. Alpaydin and C. Kaynak, "Optical Recognition of Handwritten Digits", 
 Learning Repository, 1998 (its test part).
 """
 
+from importlib.metadata import version
+
 import numpy as np
 
-from deltarule.data.dataset import Dataset, Splits, validation_size
+from deltarule.data.dataset import Dataset, validation_size
+from deltarule.data.whole import Rows, Whole
 from deltarule.errors import DataError
 
 TEST = 360  # a fifth of 1797
@@ -14,18 +17,11 @@ VALIDATION = 180  # a tenth
 SPLIT = 0  # chooses the images of each part; not the seed of a run, so the test is everyone's
 
 
-def load_digits(validation: float | None = None) -> Splits:
-    """Return the digits as ``x`` [n, 8, 8] uint8 in 0..16, in 1257 / 180 / 360 by default.
+def read_digits() -> Whole:
+    """Return the digits as ``x`` [1797, 8, 8] uint8 in 0..16, in scikit-learn's order."""
+    from sklearn.datasets import load_digits
 
-    Each part has the classes in the proportions of the whole. ``validation`` changes only how
-    the 1437 images outside the test set are divided.
-
-    Raises ``DataError`` if ``validation`` leaves less than one image of each class on a side.
-    """
-    from sklearn.datasets import load_digits as bundled
-    from sklearn.model_selection import train_test_split
-
-    digits = bundled()
+    digits = load_digits()
     data = Dataset(
         x=digits.images.astype(np.uint8),
         y=digits.target.astype(np.int32),
@@ -33,6 +29,20 @@ def load_digits(validation: float | None = None) -> Splits:
         scale=1 / 16,
         name="digits",
     )
+    return Whole({"train": data}, versions={"scikit-learn": version("scikit-learn")})
+
+
+def divide_digits(whole: Whole, validation: float | None) -> dict[str, Rows]:
+    """Return the rows of each part, 1257 / 180 / 360 by default.
+
+    Each part has the classes in the proportions of the whole. ``validation`` changes only how
+    the 1437 images outside the test set are divided.
+
+    Raises ``DataError`` if ``validation`` leaves less than one image of each class on a side.
+    """
+    from sklearn.model_selection import train_test_split
+
+    data = whole.own["train"]
 
     def divide(indices: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
         rest, cut = train_test_split(
@@ -48,4 +58,4 @@ def load_digits(validation: float | None = None) -> Splits:
             f"({k} to {len(rest) - k} images), got {validation}."
         )
     train, held_out = divide(rest, size) if size else (rest, rest[:0])
-    return Splits(data[train], data[held_out], data[test])
+    return {"train": train, "validation": held_out, "test": test}

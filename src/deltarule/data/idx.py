@@ -6,10 +6,10 @@ An IDX file is: two zero bytes, a byte for the type, a byte for the number of ax
 Source: Y. LeCun, C. Cortes, C. J. C. Burges, "The MNIST database of handwritten digits".
 """
 
+import hashlib
 import io
 import math
 import os
-import stat
 import struct
 import zlib
 from typing import Any, Literal
@@ -17,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from deltarule.data.regular import file_record, open_regular
 from deltarule.errors import DataError
 
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -38,14 +39,23 @@ def read_idx(
     Raises ``DataError`` if the file is unreadable, truncated, damaged, followed by anything, of
     another kind, or declares a size it does not have.
     """
+    return read_recorded(path, expect)[0]
+
+
+def read_recorded(
+    path: str | os.PathLike[str], expect: str | None
+) -> tuple[npt.NDArray[Any], dict[str, Any]]:
+    """Return the array as ``read_idx``, and name, size and SHA-256 of the file as it was read."""
     try:
-        with _open_regular(path) as file:
+        with open_regular(path, "an IDX file") as file:
             size = os.fstat(file.fileno()).st_size
-            packed = file.read(2) == b"\x1f\x8b"
-            file.seek(0)
+            packed = os.pread(file.fileno(), 2, 0) == b"\x1f\x8b"
+            read = _Hashed(file)
             if packed:
-                return _parse(_OneMember(file), size * GZIP_RATIO, expect)
-            return _parse(file, size, expect)
+                array = _parse(_OneMember(read), size * GZIP_RATIO, expect)
+            else:
+                array = _parse(read, size, expect)
+            return array, file_record(path, read.size, read.sha256.hexdigest())
     except DataError as problem:
         raise DataError(f"{path} {problem}") from None
     except zlib.error as error:
@@ -57,13 +67,18 @@ def read_idx(
         raise DataError(f"{path} cannot be read: {reason}; check the path.") from error
 
 
-def _open_regular(path: str | os.PathLike[str]) -> io.FileIO:
-    # Looked at before it is opened: opening a FIFO waits for a writer that may never come.
-    mode = os.stat(path).st_mode
-    if not stat.S_ISREG(mode):
-        what = "a folder" if stat.S_ISDIR(mode) else "a device, pipe or socket"
-        raise DataError(f"is {what}; expected an IDX file.")
-    return io.FileIO(path)
+class _Hashed(io.RawIOBase):
+    """A file that is read once from its start, and the SHA-256 of what has been read of it."""
+
+    def __init__(self, file: io.FileIO) -> None:
+        self._file = file
+        self.sha256, self.size = hashlib.sha256(), 0
+
+    def readinto(self, buffer: Any) -> int:
+        count = self._file.readinto(buffer) or 0
+        self.sha256.update(memoryview(buffer)[:count])
+        self.size += count
+        return count
 
 
 class _OneMember(io.RawIOBase):
@@ -73,7 +88,7 @@ class _OneMember(io.RawIOBase):
     file with something appended would pass. Unpacks no more than is asked for.
     """
 
-    def __init__(self, packed: io.FileIO) -> None:
+    def __init__(self, packed: io.RawIOBase) -> None:
         self._packed = packed
         self._inflate = zlib.decompressobj(wbits=31)  # 31: gzip header, CRC and length checked
 

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from deltarule.data.dataset import Dataset, Splits, validation_size
+from deltarule.data.dataset import Dataset, validation_size
 from deltarule.data.download import Collection, RemoteFile, fetch
-from deltarule.data.idx import read_idx
+from deltarule.data.idx import read_recorded
+from deltarule.data.whole import Rows, Whole
 from deltarule.errors import DataError
 
 STEMS = ("train-images", "train-labels", "t10k-images", "t10k-labels")
@@ -124,7 +125,7 @@ FASHION_MNIST = Published(
 )
 
 
-def load_published(source: Published, validation: float | None = None) -> Splits:
+def read_published(source: Published) -> Whole:
     """Return a published set, downloaded to the cache unless DELTARULE_DATA holds it.
 
     Raises ``DataError`` if the files found are not the published ones, ``DownloadError`` if none
@@ -133,17 +134,17 @@ def load_published(source: Published, validation: float | None = None) -> Splits
     name = source.collection.name
     folder = _given_folder(name, bare=source.bare) or fetch(source.collection)
     paths = _four_files(folder)
-    arrays = _read(paths)
+    arrays, files = _read(paths)
     for path, array, expected in zip(paths, arrays, source.md5, strict=False):
         if (found := _content_md5(array)) != expected:
             raise DataError(
                 f"{path} is not the file published as {name}: the MD5 of its content is {found}, "
                 f"expected {expected}; to use other data, give the path of its folder."
             )
-    return _split(arrays, source.classes, name, validation)
+    return _whole(arrays, files, source.classes, name)
 
 
-def load_folder(folder: Path, validation: float | None = None) -> Splits:
+def read_folder(folder: Path) -> Whole:
     """Return the set of the four IDX files in ``folder``, plain or gzipped.
 
     The names are those of MNIST, with "-idx3-ubyte" or ".idx3-ubyte". Classes are those of the
@@ -151,9 +152,25 @@ def load_folder(folder: Path, validation: float | None = None) -> Splits:
 
     Raises ``DataError`` if a file is missing or bad, or if the files contradict each other.
     """
-    arrays = _read(_four_files(folder))
+    arrays, files = _read(_four_files(folder))
     classes = tuple(str(label) for label in range(int(arrays[1].max()) + 1))
-    return _split(arrays, classes, folder.absolute().name, validation)
+    return _whole(arrays, files, classes, folder.absolute().name)
+
+
+def divide_images(whole: Whole, validation: float | None) -> dict[str, Rows]:
+    """Return the rows of each part: validation is the end of the training set, as in the book.
+
+    Raises ``DataError`` if that end holds all of a class.
+    """
+    full, test = whole.own["train"], whole.own["test"]
+    n = len(full) - validation_size(validation, len(full), default=len(full) // VALIDATION_SHARE)
+    if unseen := sorted({*full.y[n:].tolist()} - {*full.y[:n].tolist()}):
+        raise DataError(
+            f"validation takes the last {len(full) - n} training examples of {full.name}, and with "
+            f"them all of class {full.classes[unseen[0]]!r}; shuffle the files or pass "
+            "validation=0."
+        )
+    return {"train": range(n), "validation": range(n, len(full)), "test": range(len(test))}
 
 
 def has_idx_files(folder: Path) -> bool:
@@ -199,18 +216,19 @@ def _four_files(folder: Path) -> list[Path]:
     return [path for path in paths if path is not None]
 
 
-def _read(paths: Sequence[Path]) -> list[npt.NDArray[Any]]:
-    """Return training images and labels, test images and labels."""
-    arrays = []
+def _read(paths: Sequence[Path]) -> tuple[list[npt.NDArray[Any]], tuple[dict[str, Any], ...]]:
+    """Return training images and labels, test images and labels; and the record of each file."""
+    arrays, files = [], []
     for images, labels in (paths[:2], paths[2:]):
-        x, y = read_idx(images, expect="images"), read_idx(labels, expect="labels")
+        (x, of_x), (y, of_y) = read_recorded(images, "images"), read_recorded(labels, "labels")
         if len(x) != len(y):
             raise DataError(
                 f"{images} holds {len(x)} images, but {labels} {len(y)} labels; "
                 "the two must come from the same set."
             )
         arrays += [x, y]
-    return arrays
+        files += [of_x, of_y]
+    return arrays, tuple(files)
 
 
 def _content_md5(array: npt.NDArray[np.uint8]) -> str:
@@ -221,22 +239,14 @@ def _content_md5(array: npt.NDArray[np.uint8]) -> str:
     return digest.hexdigest()
 
 
-def _split(
+def _whole(
     arrays: Sequence[npt.NDArray[Any]],
+    files: tuple[dict[str, Any], ...],
     classes: tuple[str, ...],
     name: str,
-    validation: float | None,
-) -> Splits:
-    """Cut the validation set from the end of the training set, as the book does."""
-    full, test = (
+) -> Whole:
+    train, test = (
         Dataset(x, y.astype(np.int32), classes, scale=1 / 255, name=name)
         for x, y in (arrays[:2], arrays[2:])
     )
-    n = len(full) - validation_size(validation, len(full), default=len(full) // VALIDATION_SHARE)
-    train, held_out = full[:n], full[n:]
-    if unseen := sorted({*held_out.y.tolist()} - {*train.y.tolist()}):
-        raise DataError(
-            f"validation takes the last {len(held_out)} training examples of {name}, and with them "
-            f"all of class {classes[unseen[0]]!r}; shuffle the files or pass validation=0."
-        )
-    return Splits(train, held_out, test)
+    return Whole({"train": train, "test": test}, files)

@@ -13,22 +13,30 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from deltarule.data.arrays import digest, load_arrays
+from deltarule.data.arrays import divide_arrays, read_arrays
 from deltarule.data.dataset import Splits
-from deltarule.data.digits import load_digits
-from deltarule.data.mnist import FASHION_MNIST, MNIST, has_idx_files, load_folder, load_published
+from deltarule.data.digits import divide_digits, read_digits
+from deltarule.data.mnist import (
+    FASHION_MNIST,
+    MNIST,
+    divide_images,
+    has_idx_files,
+    read_folder,
+    read_published,
+)
 from deltarule.data.pictures import read_images
 from deltarule.data.preparation import describe
 from deltarule.data.tables import read_table
 from deltarule.data.tables.files import SUFFIXES as TABLES
+from deltarule.data.whole import Rows, Whole, described
 from deltarule.errors import DataError
 
 Kind = Literal["known", "idx", "table", "pictures", "arrays"]
 
-KNOWN: dict[str, Callable[[float | None], Splits]] = {
-    "digits": load_digits,
-    "mnist": partial(load_published, MNIST),
-    "fashion-mnist": partial(load_published, FASHION_MNIST),
+KNOWN: dict[str, Callable[[], Whole]] = {
+    "digits": read_digits,
+    "mnist": partial(read_published, MNIST),
+    "fashion-mnist": partial(read_published, FASHION_MNIST),
 }
 ARRAYS = (".npz", ".npy")
 SEVERAL = "tables with the same columns, or two .npy files, inputs and answers"
@@ -108,9 +116,11 @@ def open_source(
     names: list[Any] = list(source) if isinstance(source, list | tuple) else [source]
     reading, kind = reading or Reading(), kind_of(names)
     _check_reading(reading, kind)
-    if kind == "pictures" and not decode:
-        return _pictures(names, validation, reading, decode=False)
-    return _OPEN[kind](names, validation, reading)
+    if kind == "table":
+        return _table(names, validation, reading)
+    if kind == "pictures":
+        return _pictures(names, validation, reading, decode=decode)
+    return _plain(kind, names, validation)
 
 
 def kind_of(names: Sequence[str | os.PathLike[str]]) -> Kind:
@@ -180,27 +190,30 @@ def _has_folders(folder: Path) -> bool:
 # ---- each kind
 
 
-def _known(names: Any, validation: float | None, reading: Reading) -> Source:
-    splits = KNOWN[names[0]](validation)
-    return _plain("known", splits, f"{names[0]}: a known set", {})
+def read_whole(kind: Kind, names: Sequence[str | os.PathLike[str]]) -> Whole:
+    """Return a known set, IDX files or arrays as they are before they are divided."""
+    if kind == "known":
+        return KNOWN[str(names[0])]()
+    return read_folder(Path(names[0])) if kind == "idx" else read_arrays(names)
 
 
-def _idx(names: Any, validation: float | None, reading: Reading) -> Source:
-    splits = load_folder(Path(names[0]), validation)
-    return _plain("idx", splits, f"{Path(names[0]).absolute().name}: four IDX files", {})
+def _divide(kind: Kind, name: Any, whole: Whole, validation: float | None) -> dict[str, Rows]:
+    if kind == "arrays":
+        return divide_arrays(whole, validation)
+    if name == "digits" and kind == "known":
+        return divide_digits(whole, validation)
+    return divide_images(whole, validation)
 
 
-def _arrays(names: Any, validation: float | None, reading: Reading) -> Source:
-    splits, rows = load_arrays(names, validation)
-    title = f"{', '.join(Path(name).name for name in names)}: arrays"
-    return _plain("arrays", splits, title, {"files": [digest(n) for n in names], "rows": rows})
-
-
-def _plain(kind: Kind, splits: Splits, title: str, record: dict[str, Any]) -> Source:
+def _plain(kind: Kind, names: Any, validation: float | None) -> Source:
+    """Return data that need no preparation: a known set, IDX files or arrays."""
+    whole = read_whole(kind, names)
+    rows = _divide(kind, names[0], whole, validation)
+    splits = whole.splits(rows)
     train = splits.train
     answers = f"{len(train.classes)} classes" if train.classes else f"{train.y.shape[1]} targets"
     report = (
-        title,
+        _title(kind, names),
         f"train: {len(train):,} examples of shape {train.shape}, {train.x.dtype}, {answers}",
         f"validation: {len(splits.validation):,} examples",
         f"test: {len(splits.test):,} examples",
@@ -209,7 +222,23 @@ def _plain(kind: Kind, splits: Splits, title: str, record: dict[str, Any]) -> So
         name: {"examples": len(part), "fingerprint": part.fingerprint()}
         for name, part in vars(splits).items()
     }
-    return Source(kind, splits, report, {"kind": kind, "report": report, "parts": parts, **record})
+    record = {
+        "kind": kind,
+        "report": report,
+        "parts": parts,
+        "files": list(whole.files),
+        "versions": dict(whole.versions or {}),
+        "rows": described(rows),
+    }
+    return Source(kind, splits, report, record)
+
+
+def _title(kind: Kind, names: Any) -> str:
+    if kind == "known":
+        return f"{names[0]}: a known set"
+    if kind == "idx":
+        return f"{Path(names[0]).absolute().name}: four IDX files"
+    return f"{', '.join(Path(name).name for name in names)}: arrays"
 
 
 def _table(names: Any, validation: float | None, reading: Reading) -> Source:
@@ -243,9 +272,7 @@ def _table(names: Any, validation: float | None, reading: Reading) -> Source:
     return Source("table", data.splits, data.report, record)
 
 
-def _pictures(
-    names: Any, validation: float | None, reading: Reading, *, decode: bool = True
-) -> Source:
+def _pictures(names: Any, validation: float | None, reading: Reading, *, decode: bool) -> Source:
     data = read_images(
         names[0],
         size=reading.size,
@@ -263,12 +290,3 @@ def _pictures(
         **data.record(),
     }
     return Source("pictures", data.splits, data.report, record)
-
-
-_OPEN: dict[Kind, Callable[[Any, float | None, Reading], Source]] = {
-    "known": _known,
-    "idx": _idx,
-    "table": _table,
-    "pictures": _pictures,
-    "arrays": _arrays,
-}

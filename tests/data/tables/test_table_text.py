@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tables_help import as_csv, contents, parsed, people, write
 
+from deltarule.data import regular
 from deltarule.data.tables import delimited, files, read_table
 from deltarule.errors import DataError
 
@@ -213,7 +214,7 @@ def test_a_file_without_permission(tmp_path, monkeypatch):
     path = write(tmp_path / "t.csv", "a\n1\n")
     path.chmod(0)
     if os.access(path, os.R_OK):  # the superuser reads everything
-        monkeypatch.setattr(files.io, "FileIO", _refused)
+        monkeypatch.setattr(regular.io, "FileIO", _refused)
     with pytest.raises(DataError, match="cannot be read: Permission denied"):
         parsed(path)
 
@@ -232,7 +233,7 @@ def test_a_file_that_changes_while_it_is_read(change, tmp_path, monkeypatch):
         os.truncate(path, 8 + change)  # after its size was asked for
         return size
 
-    monkeypatch.setattr(files.os, "fstat", earlier)
+    monkeypatch.setattr(regular.os, "fstat", earlier)
     with pytest.raises(DataError, match=f"changed while it was read: it had 8 bytes, {8 + change}"):
         parsed(path)
 

@@ -1,12 +1,10 @@
 """Open the files of a table: only regular ones, whole, and with a sentence when that fails."""
 
-import hashlib
-import io
 import os
-import stat
 from pathlib import Path
 from typing import Any
 
+from deltarule.data import regular
 from deltarule.data.tables.frames import from_arrow
 from deltarule.data.tables.table import Source, Table
 from deltarule.errors import DataError
@@ -18,36 +16,11 @@ MOST_CELLS = 1 << 31  # of a Parquet file, whose few bytes may claim any number
 
 
 def whole_file(path: str | os.PathLike[str]) -> tuple[bytes, str]:
-    """Return the bytes of a regular file and their SHA-256 as hex.
+    """Return the bytes of a table's file and their SHA-256 as hex.
 
-    Raises ``DataError`` for anything else, and for a file that changes size while it is read.
+    Raises ``DataError`` for what is no regular file, and for one that changes while it is read.
     """
-    try:
-        # Looked at before it is opened: opening a FIFO waits for a writer that may never come.
-        mode = os.stat(path).st_mode
-        if not stat.S_ISREG(mode):
-            what = "a folder" if stat.S_ISDIR(mode) else "a device, pipe or socket"
-            raise DataError(f"{path} is {what}; expected a file {', '.join(SUFFIXES)}.")
-        with io.FileIO(path) as file:
-            size = os.fstat(file.fileno()).st_size
-            if size > MOST_BYTES:
-                raise DataError(
-                    f"{path} has {size:,} bytes, the most is {MOST_BYTES:,}; take a part of it."
-                )
-            raw = file.readall()
-    except DataError:
-        raise
-    except MemoryError as error:
-        raise DataError(f"{path} is larger than the memory that is free.") from error
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{path} cannot be read: {reason}; check the path.") from error
-    if len(raw) != size:
-        raise DataError(
-            f"{path} changed while it was read: it had {size:,} bytes, {len(raw):,} came; wait "
-            "until it is written, then read it again."
-        )
-    return raw, hashlib.sha256(raw).hexdigest()
+    return regular.whole_file(path, f"a file {', '.join(SUFFIXES)}", MOST_BYTES)
 
 
 def read_parquet(path: str | os.PathLike[str], missing_values: tuple[str, ...]) -> Table:

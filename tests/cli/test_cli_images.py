@@ -241,6 +241,35 @@ def test_moved_copies_are_averaged(run: Run) -> None:
     assert "--tta must be one of shift, rotate" in wrong.err
 
 
+def guo(outputs: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:
+    """The expected calibration error (Guo et al. 2017, equation 3), bin by bin."""
+    sure, right = outputs.max(axis=1), outputs.argmax(axis=1) == labels
+    error = 0.0
+    for m in range(1, bins + 1):
+        inside = ((m - 1) / bins < sure) & (sure <= m / bins)
+        if inside.any():
+            error += inside.mean() * abs(right[inside].mean() - sure[inside].mean())
+    return error
+
+
+@pytest.mark.parametrize("committee", [(), ("--committee", "2")], ids=["alone", "committee"])
+def test_calibration_is_printed_and_in_the_document(run: Run, committee: tuple[str, ...]) -> None:
+    train(run, "--output", "softmax", *committee)
+    test = data.load("digits").test
+    error = guo(deltarule.load_model("run/model.safetensors").outputs(test.x), test.y)
+    assert error > 0.001
+    lines = run("evaluate", "run", "digits").out.splitlines()
+    assert f"calibration:    off by {100 * error:.2f} % on average" in lines
+    facts = run("evaluate", "run", "digits", "--json").json
+    assert facts["calibration_error"] == pytest.approx(error, abs=1e-6)
+
+
+def test_outputs_that_are_no_probabilities_have_no_calibration(run: Run) -> None:
+    train(run, "--output", "tanh", "--cost", "quadratic")
+    assert "calibration" not in run("evaluate", "run", "digits").out
+    assert run("evaluate", "run", "digits", "--json").json["calibration_error"] is None
+
+
 def test_a_refused_resume_changes_nothing(run: Run) -> None:
     train(run, "--committee", "2")
     before = Path("run/config.json").read_bytes()

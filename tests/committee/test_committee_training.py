@@ -1,6 +1,5 @@
 """``train_committee``: each member a run of its own, together one committee, nothing lost."""
 
-import contextlib
 import hashlib
 import json
 import os
@@ -146,12 +145,16 @@ def test_it_reads_digits_better_than_its_members(tmp_path: Path) -> None:
     assert 0 < result.calibration_error < 0.2
 
 
-def test_equal_programs_are_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("jobs", [1, MEMBERS])
+def test_equal_programs_are_compiled_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jobs: int
+) -> None:
     monkeypatch.setattr(step, "KEPT_PROGRAMS", 1000)
-    keep(tmp_path / "first", jobs=1)
-    compiled = step.advance._cache_size()
-    keep(tmp_path / "again", jobs=1, recipes=replace(RECIPE, seed=100))
-    assert step.advance._cache_size() == compiled
+    step.advance.clear_cache()
+    keep(tmp_path / "first", jobs=jobs)
+    assert step.advance._cache_size() == 1  # for all three members
+    keep(tmp_path / "again", jobs=jobs, recipes=replace(RECIPE, seed=100))
+    assert step.advance._cache_size() == 1
 
 
 @pytest.mark.parametrize("when", ["a run starts", "a run goes on"])
@@ -266,9 +269,12 @@ def test_a_callback_stops_all(tmp_path: Path, whole: dict[str, Any], jobs: int) 
 LONG = replace(RECIPE, epochs=20_000)  # nobody would wait for its end
 
 
-@pytest.mark.parametrize("act", [lambda run: run.stop("lunch"), fail(DivergedError("lunch"))],
-                         ids=["a callback", "an error"])  # fmt: skip
-def test_the_others_stop_where_they_are_with_a_checkpoint(tmp_path: Path, act: Any) -> None:
+@pytest.mark.parametrize("error", [None, DivergedError("lunch")], ids=["a callback", "an error"])
+def test_the_others_stop_where_they_are_with_a_checkpoint(
+    tmp_path: Path, error: DivergedError | None
+) -> None:
+    act = fail(error) if error else lambda run: run.stop("lunch")
+
     class Begun(Callback):
         seeds: set[int] = set()  # noqa: RUF012
 
@@ -277,16 +283,23 @@ def test_the_others_stop_where_they_are_with_a_checkpoint(tmp_path: Path, act: A
             if run.recipe.seed == 7 and self.seeds == {7, 8, 9}:
                 act(run)
 
-    with contextlib.suppress(DivergedError):
-        run = keep(tmp_path, recipes=LONG, callbacks=[Begun()], jobs=3)
-        assert [(member.stopped, member.finished) for member in run.members] == [
-            ("lunch", False)
-        ] * 3
-    for number in (2, 3):
+    def train_them() -> CommitteeRun:
+        return keep(tmp_path, recipes=LONG, callbacks=[Begun()], jobs=3)
+
+    if error:
+        with pytest.raises(DivergedError, match="lunch"):
+            train_them()
+    else:
+        run = train_them()
+        assert [(each.stopped, each.finished) for each in run.members] == [("lunch", False)] * 3
+    for number in (1, 2, 3):
         with RunFolder(tmp_path / f"member-{number}") as folder:
             found = folder.latest_checkpoint()
-            assert found is not None
-            assert 0 < len(found.header["history"]) < 20_000
+        if error and number == 1:  # what failed is not written over what was kept before
+            assert found is None
+            continue
+        assert found is not None
+        assert 0 < len(found.header["history"]) < 20_000
 
 
 def test_a_member_that_stops_early_stops_no_other(tmp_path: Path) -> None:
@@ -311,9 +324,15 @@ def test_an_error_in_one_member_stops_the_others_and_is_raised(
     with pytest.raises(DivergedError, match="not finite") as caught:
         keep(tmp_path, callbacks=[broken], jobs=2)
     assert caught.value.__notes__ == ["(while training member 1 of the committee)"]
-    for folder in tmp_path.glob("member-*"):
-        with RunFolder(folder):  # none is still locked
-            assert len(history(folder)) < 6 or list(folder.glob("checkpoint-*"))
+    assert not (tmp_path / "model.safetensors").exists()
+    assert not (tmp_path / "member-1/model.safetensors").exists()
+    others = [folder for folder in tmp_path.glob("member-*") if folder.name != "member-1"]
+    assert others
+    for folder in others:
+        with RunFolder(folder) as unlocked:
+            found = unlocked.latest_checkpoint()
+        assert found is not None
+        assert len(found.header["history"]) == len(history(folder))
     keep(tmp_path, resume=True)
     assert everything(tmp_path) == whole
 

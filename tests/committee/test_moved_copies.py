@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy.ndimage import rotate
 
 from deltarule.committee import Committee, with_moved_copies
 from deltarule.data import Dataset
+from deltarule.data.views import view
 from deltarule.learning import evaluate
 from deltarule.network import Model, Network
 
@@ -33,6 +35,26 @@ def test_the_answer_is_the_mean_over_the_moved_images():
             moved.append(framed[:, 1 - down : 5 - down, 1 - right : 5 - right])
     mean = np.mean([model().outputs(x) for x in moved], axis=0)
     np.testing.assert_allclose(with_moved_copies(model(), "shift").outputs(X), mean, rtol=1e-6)
+    assert np.abs(mean - model().outputs(X)).max() > 0.01
+
+
+def test_turned_copies_are_turned_by_seven_degrees_both_ways():
+    turned = [np.rint(rotate(X.astype(np.float32), degrees, axes=(2, 1), reshape=False, order=1))
+              for degrees in (-7, 0, 7)]  # fmt: skip
+    assert not np.array_equal(turned[0], turned[2])
+    mean = np.mean([model().outputs(x.astype(np.uint8)) for x in turned], axis=0)
+    np.testing.assert_allclose(with_moved_copies(model(), "rotate").outputs(X), mean, rtol=1e-6)
+
+
+def test_a_committee_that_votes_lets_every_copy_vote():
+    asked = with_moved_copies(Committee((model(0), model(1)), combine="vote"), "shift")
+    votes = np.stack([
+        each.predict(view(name)(X)) for each, name in zip(asked.members, asked.views, strict=True)
+    ])  # fmt: skip
+    assert len(votes) == 18
+    shares = (votes[:, :, None] == np.arange(3)).mean(axis=0)
+    np.testing.assert_allclose(asked.outputs(X), shares)
+    assert (shares.max(axis=1) < 1).any()  # they do not all agree
 
 
 def test_a_committee_keeps_its_views_and_how_it_decides():
@@ -45,8 +67,13 @@ def test_a_committee_keeps_its_views_and_how_it_decides():
 
 def test_it_is_evaluated_as_any_model():
     data = Dataset(X, np.arange(20) % 3, classes=("a", "b", "c"))
-    result = evaluate(with_moved_copies(model(), "shift"), data)
-    assert result.probabilities.sum(axis=1) == pytest.approx(np.ones(20))
+    asked = with_moved_copies(model(), "shift")
+    result = evaluate(asked, data)
+    np.testing.assert_allclose(result.probabilities, asked.outputs(X), rtol=1e-12)
+    assert result.correct == (asked.predict(X) == data.y).sum()
+    right = asked.outputs(X)[np.arange(20), data.y]
+    assert result.cost == pytest.approx(-np.log(right).mean(), rel=1e-9)
+    assert len(result.member_accuracies) == 9
 
 
 def test_an_unknown_name_is_refused():

@@ -10,7 +10,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from deltarule.network import AvgPool, BatchNorm, Conv, LayerNorm, LocalResponseNorm, MaxPool
+from deltarule.network import (
+    Activation,
+    AvgPool,
+    BatchNorm,
+    Concat,
+    Conv,
+    Dense,
+    GlobalAvgPool,
+    LayerNorm,
+    LocalResponseNorm,
+    MaxPool,
+    Residual,
+    Scale,
+)
 
 KEY = jax.random.key(0)
 NO_TORCH = importlib.util.find_spec("torch") is None
@@ -113,7 +126,106 @@ def test_pooling_is_that_of_lax(layer, shape, ties):
     np.testing.assert_allclose(found_for_x, for_x, rtol=1e-10, atol=1e-12)
 
 
+# What is made of others, and the mean of each map.
+
+
+def convolved(x, w, b, padding):
+    dimensions = ("NHWC", "OHWI", "NHWC")
+    z = jax.lax.conv_general_dilated(x, w, (1, 1), padding, dimension_numbers=dimensions)
+    return z + b
+
+
+def pooled(x, window, around):
+    """Return the largest of each window, one pixel apart."""
+    size, step = (1, window, window, 1), (1, 1, 1, 1)
+    return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, size, step, around)
+
+
+def mean_of_maps(x, p):
+    return jax.lax.reduce(x, 0.0, jax.lax.add, (1, 2)) / (x.shape[1] * x.shape[2])
+
+
+def residual(x, p):
+    inner = jax.lax.max(convolved(x, p["0.w"], p["0.b"], "SAME"), 0.0)
+    inner = convolved(inner, p["2.w"], p["2.b"], "SAME")
+    return inner + convolved(x, p["shortcut.0.w"], p["shortcut.0.b"], "VALID")
+
+
+def onto_itself(x, p):
+    return convolved(x, p["0.w"], p["0.b"], "SAME") + x
+
+
+def concatenated(x, p):
+    first = convolved(x, p["0.0.w"], p["0.0.b"], "VALID")
+    second = convolved(pooled(x, 3, "SAME"), p["1.1.w"], p["1.1.b"], "VALID")
+    return jax.lax.concatenate([first, second, x], 3)
+
+
+def scaled(x, p):
+    hidden = jax.lax.max(mean_of_maps(x, p) @ p["1.w"].T + p["1.b"], 0.0)
+    factors = jax.lax.logistic(hidden @ p["3.w"].T + p["3.b"])
+    return x * jax.lax.broadcast_in_dim(factors, x.shape, (0, 3))
+
+
+SAME = Conv(4, 3, padding="same")
+BLOCKS = [
+    (GlobalAvgPool(), mean_of_maps),
+    (Residual((SAME, Activation("relu"), SAME), (Conv(4, 1),)), residual),
+    (Residual((Conv(3, 3, padding="same"),)), onto_itself),
+    (Concat(((Conv(2, 1),), (MaxPool(3, 1, "same"), Conv(4, 1)), ())), concatenated),
+    (
+        Scale((GlobalAvgPool(), Dense(2), Activation("relu"), Dense(3), Activation("sigmoid"))),
+        scaled,
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("layer", "reference"), BLOCKS, ids=["mean", "residual", "itself", "concat", "scale"]
+)
+def test_blocks_are_those_of_lax(layer, reference):
+    x, params, state, g = example(layer, (4, 5, 3))
+    expected = y_and_gradients(reference, g, x, params)
+    found = ours(layer, params, state, x, g)
+    for a, b in zip(*map(jax.tree.leaves, (found, expected)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(3,), (4, 5, 3)], ids=str)
+def test_batch_norm_at_prediction_is_its_formula(shape):
+    """With the running averages, which are far from those of the batch, and changes none."""
+    layer = BatchNorm(0.8, 1e-3)
+    x, params, _, g = example(layer, shape)
+    state = {"mean": np.array([2.0, -1, 0.5]), "variance": np.array([0.25, 4, 9])}
+
+    def formula(x, params):
+        normal = (x - state["mean"]) / jnp.sqrt(state["variance"] + 1e-3)
+        return params["scale"] * normal + params["shift"]
+
+    expected = y_and_gradients(formula, g, x, params)
+    found = ours(layer, params, state, x, g, train=False)
+    for a, b in zip(*map(jax.tree.leaves, (found, expected)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
+    _, after = layer.apply(params, state, jnp.asarray(x), key=KEY, train=False)
+    assert after is state
+
+
 # PyTorch: channels second.
+
+
+def framed(t, layer, kernel, dilation=(1, 1), value=0.0):
+    """Return ``t`` with what "same" adds around, and the padding left to PyTorch's operator.
+
+    PyTorch pads alike on both sides, "same" puts the odd pixel below and to the right.
+    """
+    if layer.padding != "same":
+        return t, 0 if layer.padding == "valid" else layer.padding
+    edges = []
+    for size, k, stride, apart in zip(t.shape[2:], kernel, layer.stride, dilation, strict=True):
+        more = max((-(-size // stride) - 1) * stride + (k - 1) * apart + 1 - size, 0)
+        edges = [more // 2, more - more // 2, *edges]  # PyTorch begins with the last axis
+    pad = importlib.import_module("torch").nn.functional.pad
+    return pad(t, edges, value=value), 0
 
 
 def theirs(run, x, g):
@@ -136,16 +248,14 @@ def agree(layer, run, shape, *, ties=False, train=True):
 
 
 @with_torch
-@pytest.mark.parametrize(
-    ("layer", "shape"), [row for row in CONVOLUTIONS if row[0].padding != "same"], ids=str
-)
+@pytest.mark.parametrize(("layer", "shape"), CONVOLUTIONS, ids=str)
 def test_convolution_is_that_of_pytorch(layer, shape):
     torch = importlib.import_module("torch")
 
     def run(t, params):
         w = torch.tensor(params["w"]).permute(0, 3, 1, 2)
         b = torch.tensor(params["b"]) if layer.bias else None
-        p = 0 if layer.padding == "valid" else layer.padding
+        t, p = framed(t, layer, layer.kernel, layer.dilation)
         return torch.nn.functional.conv2d(t, w, b, layer.stride, p, layer.dilation, layer.groups)
 
     agree(layer, run, shape)
@@ -153,17 +263,22 @@ def test_convolution_is_that_of_pytorch(layer, shape):
 
 @with_torch
 @pytest.mark.parametrize("ties", [False, True])
-@pytest.mark.parametrize(
-    ("layer", "shape"), [row for row in POOLS if row[0].padding != "same"], ids=str
-)
+@pytest.mark.parametrize(("layer", "shape"), POOLS, ids=str)
 def test_pooling_is_that_of_pytorch(layer, shape, ties):
-    functional = importlib.import_module("torch").nn.functional
-    p = 0 if layer.padding == "valid" else layer.padding
+    torch = importlib.import_module("torch")
+    functional = torch.nn.functional
 
     def run(t, params):
         if isinstance(layer, MaxPool):
+            t, p = framed(t, layer, layer.window, value=-torch.inf)
             return functional.max_pool2d(t, layer.window, layer.stride, p)
-        return functional.avg_pool2d(t, layer.window, layer.stride, p, count_include_pad=False)
+        if layer.padding != "same":
+            _, p = framed(t, layer, layer.window)
+            return functional.avg_pool2d(t, layer.window, layer.stride, p, count_include_pad=False)
+        # the share of pixels that exist is the mean of ones, framed by zeros
+        both = (framed(each, layer, layer.window)[0] for each in (t, torch.ones_like(t)))
+        sums = [functional.avg_pool2d(each, layer.window, layer.stride) for each in both]
+        return sums[0] / sums[1]
 
     agree(layer, run, shape, ties=ties)
 

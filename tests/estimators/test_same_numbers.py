@@ -32,6 +32,7 @@ OPTIONS = {
     "tanh": {"activation": "tanh", "alpha": 0.1},
     "identity": {"activation": "identity"},
     "a last small batch": {"batch_size": 32},
+    "a last batch of one": {"batch_size": 149},
     "one by one": {"batch_size": 1, "max_iter": 3},
     "not shuffled": {"shuffle": False, "batch_size": 40},
     "adam's numbers": {"beta_1": 0.8, "beta_2": 0.9, "epsilon": 1e-3, "learning_rate_init": 0.01},
@@ -53,6 +54,7 @@ OPTIONS = {
     "lbfgs, tanh, two layers": {
         "solver": "lbfgs", "activation": "tanh", "hidden_layer_sizes": (6, 4),
     },
+    "lbfgs, few costs": {"solver": "lbfgs", "max_fun": 7, "max_iter": 100},
 }  # fmt: skip
 DATA = {
     "three classes": (MLPClassifier, {}, IRIS_X, IRIS_Y),
@@ -64,22 +66,33 @@ DATA = {
 }  # fmt: skip
 
 
+COSTS = (
+    "loss_", "best_loss_", "loss_curve_", "validation_scores_", "best_validation_score_"
+)  # fmt: skip
+
+
 def both(kind, options, X, y, **fit):
     return [each(**SMALL | options).fit(X, y, **fit) for each in (kind, TWINS[kind])]
 
 
-def assert_same(ours, theirs, X, rtol=1e-6):
+def assert_same(ours, theirs, X, rtol=1e-6, atol=1e-9):
     for name in ("coefs_", "intercepts_"):
         for a, b in zip(getattr(ours, name), getattr(theirs, name), strict=True):
             assert type(a) is np.ndarray
             assert a.dtype == b.dtype
             assert a.flags.writeable
-            np.testing.assert_allclose(a, b, rtol, atol=rtol * np.abs(b).max())
+            np.testing.assert_allclose(a, b, rtol, atol=atol)
     for name in ("n_iter_", "t_", "n_layers_", "n_outputs_", "out_activation_"):
         assert getattr(ours, name) == getattr(theirs, name), name
-    for name in ("loss_", "best_loss_", "loss_curve_", "validation_scores_"):
+    for name in COSTS:
+        assert hasattr(ours, name) == hasattr(theirs, name), name
         if getattr(theirs, name, None) is not None:
             np.testing.assert_allclose(getattr(ours, name), getattr(theirs, name), rtol)
+        else:
+            assert getattr(ours, name, None) is None, name
+    if hasattr(theirs, "loss_curve_"):
+        first = 1e-9 if rtol < 1e-5 else rtol
+        np.testing.assert_allclose(ours.loss_curve_[:5], theirs.loss_curve_[:5], first)
     if np.asarray(theirs.predict(X)).dtype.kind == "f":
         np.testing.assert_allclose(ours.predict(X), theirs.predict(X), rtol, atol=rtol)
     else:
@@ -116,16 +129,41 @@ def test_weighted_examples(solver):
     assert_same(ours, theirs, IRIS_X)
 
 
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_matrix])
+@pytest.mark.parametrize("solver", ["sgd", "adam", "lbfgs"])
+def test_weights_below_nought(solver, form):
+    """scikit-learn takes them; ours then do the same."""
+    weights = np.where(np.arange(150) % 7 == 0, -0.5, WEIGHTS)
+    options = {"solver": solver, "batch_size": 40, "max_iter": 8}
+    ours, theirs = both(MLPClassifier, options, form(IRIS_X), IRIS_Y, sample_weight=weights)
+    assert_same(ours, theirs, IRIS_X)
+
+
+@pytest.mark.parametrize("solver", ["sgd", "adam", "lbfgs"])
+def test_weights_whose_sum_is_nought(solver):
+    weights = np.where(np.arange(150) % 2 == 0, -1.0, 1.0)
+    for kind in (MLPClassifier, TWINS[MLPClassifier]):
+        net = kind(**SMALL | {"solver": solver, "batch_size": 150})
+        with pytest.raises(ZeroDivisionError, match="Weights sum to zero, can't be normalized"):
+            net.fit(IRIS_X, IRIS_Y, sample_weight=weights)
+
+
 def test_weighted_examples_with_early_stopping():
     options = OPTIONS["early stopping"]
     ours, theirs = both(MLPClassifier, options, IRIS_X, IRIS_Y, sample_weight=WEIGHTS)
     assert_same(ours, theirs, IRIS_X)
 
 
-def test_single_precision_stays_single():
-    ours, theirs = both(MLPClassifier, {}, IRIS_X.astype("float32"), IRIS_Y)
-    assert ours.coefs_[0].dtype == np.float32
-    assert_same(ours, theirs, IRIS_X, rtol=1e-4)
+@pytest.mark.parametrize("weights", [{}, {"sample_weight": WEIGHTS}], ids=["alike", "weighted"])
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_matrix])
+@pytest.mark.parametrize("solver", ["sgd", "adam", "lbfgs"])
+def test_single_precision_stays_single(solver, form, weights):
+    """lbfgs leaves double precision here and there; its costs are single in scikit-learn alone."""
+    x = form(IRIS_X.astype("float32"))
+    ours, theirs = both(MLPClassifier, {"solver": solver, "batch_size": 40}, x, IRIS_Y, **weights)
+    assert ours.coefs_[0].dtype == (np.float64 if solver == "lbfgs" else np.float32)
+    rtol, atol = (1e-3, 5e-4) if solver == "lbfgs" else (2e-4, 2e-5)
+    assert_same(ours, theirs, x, rtol, atol)
 
 
 @pytest.mark.parametrize("form", [sparse.csr_matrix, sparse.csc_array, sparse.coo_matrix])
@@ -137,6 +175,15 @@ def test_sparse_inputs(form, solver, monkeypatch):
     assert_same(ours, theirs, IRIS_X)
     dense = TWINS[MLPClassifier](**SMALL | options).fit(IRIS_X, IRIS_Y)
     assert_same(ours, dense, IRIS_X)
+
+
+@pytest.mark.parametrize("weights", [{}, {"sample_weight": WEIGHTS}], ids=["alike", "weighted"])
+@pytest.mark.parametrize("name", ["sgd", "a last small batch", "early stopping", "lbfgs"])
+def test_sparse_inputs_with_weights_and_early_stopping(name, weights, monkeypatch):
+    monkeypatch.setattr("deltarule.estimators.trainer.BLOCK_BYTES", 3000)
+    form = sparse.csr_matrix(IRIS_X)
+    ours, theirs = both(MLPClassifier, OPTIONS[name], form, IRIS_Y, **weights)
+    assert_same(ours, theirs, IRIS_X)
 
 
 @pytest.mark.parametrize("solver", ["sgd", "adam"])

@@ -23,7 +23,7 @@ from deltarule.estimators.asked import Part, beyond_scikit_learn, warn
 from deltarule.estimators.interface import Interface
 from deltarule.estimators.program import Examples, Kind
 from deltarule.estimators.progress import Bar
-from deltarule.estimators.trainer import Trainer, batch_size
+from deltarule.estimators.trainer import Trainer, batch_size, check_sums
 
 
 class Compiled(Interface):
@@ -162,11 +162,7 @@ class Compiled(Interface):
         if beyond_scikit_learn(self):
             self._fit_by_engine(part, incremental=False)
             return
-        if getattr(self, "_given", None) is not None:
-            raise ValueError(
-                "validation_data are measured after each epoch, and the solver lbfgs has none; "
-                "choose solver='adam', or optimizer='lbfgs'."
-            )
+        self._check_lbfgs(part[2])
         self._forget_engine()
         self._records = []
         sample_weight = part[2]
@@ -174,17 +170,38 @@ class Compiled(Interface):
             weight = np.ones(X.shape[0]) if sample_weight is None else sample_weight
             with jax.enable_x64(True):
                 X = Examples(*(jnp.asarray(a, np.float64) for a in (X, y, weight)))
-        super()._fit_lbfgs(X, y, sample_weight, *rest)
+        try:
+            with Bar(self.progress, None, "costs and gradients") as self._bar:
+                super()._fit_lbfgs(X, y, sample_weight, *rest)
+        finally:
+            del self._bar
+
+    def _check_lbfgs(self, weight: np.ndarray | None) -> None:
+        if getattr(self, "_given", None) is not None:
+            raise ValueError(
+                "validation_data are measured after each epoch, and the solver lbfgs has none; "
+                "choose solver='adam', or optimizer='lbfgs'."
+            )
+        if self.precision == "float32":
+            raise ValueError(
+                "precision='float32' is not for the solver lbfgs, which leaves float64 "
+                "weights whatever X is, as scikit-learn's does; leave it out, or choose "
+                "optimizer='lbfgs'."
+            )
+        if weight is not None:
+            check_sums(weight.sum())
 
     def _loss_grad_lbfgs(
         self, packed_coef_inter: np.ndarray, X: Any, *rest: Any
     ) -> tuple[float, np.ndarray]:
         if not isinstance(X, Examples):
             found: tuple[float, np.ndarray] = super()._loss_grad_lbfgs(packed_coef_inter, X, *rest)
+            self._bar.advance(found[0])
             return found
         sizes = (self.coefs_[0].shape[0], *(coef.shape[1] for coef in self.coefs_))
         with jax.enable_x64(True):
             cost, gradient = program.run_packed(
                 self._kind(), sizes, packed_coef_inter, X, np.float64(self.alpha)
             )
+            self._bar.advance(cost)
             return np.float64(cost), np.array(gradient)

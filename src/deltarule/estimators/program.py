@@ -158,7 +158,7 @@ def cost_and_gradients(
     losses = LOSSES[kind.loss, kind.output](y, activations[-1])
     squares = sum((coef * coef).sum() for coef in coefs)
     # an example without weight must not count even where its loss is infinite
-    cost = jnp.where(w > 0, w * losses, 0).sum() / n + 0.5 * alpha * squares / n
+    cost = jnp.where(w != 0, w * losses, 0).sum() / n + 0.5 * alpha * squares / n
     delta = w * (activations.pop() - y)
     by_coef, by_intercept = [], []
     for coef in reversed(coefs):

@@ -7,13 +7,14 @@ from typing import Any, Self
 class Bar:
     """Moves with each epoch, of any thread; shows nothing unless ``shown``.
 
-    Where stderr is no terminal only its last state is written.
+    Where stderr is no terminal only its last state is written. ``total`` is None where it is not
+    known how many there will be.
     """
 
-    def __init__(self, shown: bool, total: int) -> None:
+    def __init__(self, shown: bool, total: int | None, what: str = "epochs") -> None:
         self._progress = _progress() if shown else None
         if self._progress is not None:
-            self._task = self._progress.add_task("epochs", total=total, cost="")
+            self._task = self._progress.add_task(what, total=total, cost="")
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:

@@ -104,15 +104,14 @@ class Trainer:
                 self.owner._random_state.shuffle(permutation)
                 self.order = self.order[permutation]
             orders[i, : self.n] = self.order
-        if not self.weight.all():
+        if (self.weight <= 0).any():
             self._check_weights(orders[:epochs, : self.n])
         return orders
 
     def _check_weights(self, orders: np.ndarray) -> None:
-        """Refuse, in the words of NumPy's average, batches in which nothing weighs anything."""
+        """Refuse batches in which nothing weighs anything."""
         starts = np.arange(0, self.n, self.kind.batch)
-        if not np.add.reduceat(self.weight[orders], starts, axis=1).all():
-            raise ZeroDivisionError("Weights sum to zero, can't be normalized")
+        check_sums(np.add.reduceat(self.weight[orders], starts, axis=1))
 
     def _rates(self, epochs: int) -> np.ndarray:
         """Return the learning rate of each step, [epochs, steps], in double precision."""
@@ -161,6 +160,12 @@ class Trainer:
         else:
             found["momentum"] = optimizer.momentum
         return Hyper(**{name: self.dtype.type(found.get(name, 0)) for name in Hyper._fields})
+
+
+def check_sums(weights: np.ndarray) -> None:
+    """Refuse sums of weights that are 0, in the words of NumPy's average."""
+    if not weights.all():
+        raise ZeroDivisionError("Weights sum to zero, can't be normalized")
 
 
 def batch_size(asked: Any, n: int) -> int:

@@ -1,6 +1,7 @@
 """What was asked for: whether scikit-learn has it too, and on which device to compute it."""
 
 import contextlib
+import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -9,13 +10,18 @@ from typing import Any
 import jax
 from sklearn.base import is_classifier
 
+from deltarule.network.activations import ACTIVATIONS
+
 Part = tuple[Any, Any, Any]  # inputs, targets, weights or None
 
 SCIKIT_LEARN = ("identity", "logistic", "tanh", "relu")  # its activations
 NAMES = {"logistic": "sigmoid"}  # scikit-learn's, where ours are others
+HIDDEN = ACTIVATIONS | {theirs: ACTIVATIONS[ours] for theirs, ours in NAMES.items()}
 OURS = ("dropout", "l1", "cost", "optimizer", "committee", "callbacks")  # None, 0 or () by default
 INSIDE = ("sklearn", "deltarule")  # whose lines tell a user nothing
 WHOLE = ("layers", "augment")
+
+_computed_in: list[int] = []  # the process in which JAX was asked first, if it was
 
 
 def beyond_scikit_learn(net: Any) -> list[str]:
@@ -51,8 +57,10 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
 def on_device(name: str | None) -> Iterator[None]:
     """Compute on the device called ``name``, "cpu", "gpu" ...; on JAX's usual one if None.
 
-    Raises ``ValueError`` if there is none of that name.
+    Raises ``ValueError`` if there is none of that name, and ``RuntimeError`` in a process that was
+    forked off one in which an estimator had computed: JAX would wait for ever there.
     """
+    _refuse_forked()
     if name is None:
         yield
         return
@@ -65,3 +73,14 @@ def on_device(name: str | None) -> Iterator[None]:
         ) from None
     with jax.default_device(device):
         yield
+
+
+def _refuse_forked() -> None:
+    if not _computed_in:
+        _computed_in.append(os.getpid())
+    if _computed_in[0] != os.getpid():
+        raise RuntimeError(
+            "this process was forked off one in which JAX had computed, and has none of its "
+            "threads; start processes by multiprocessing's 'spawn' or 'forkserver', or by joblib's "
+            "loky."
+        )

@@ -3,6 +3,7 @@
 Names and arguments of the methods that override are scikit-learn's: it calls them.
 """
 
+import copy
 from itertools import pairwise
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,7 +13,7 @@ from scipy.sparse import issparse
 from sklearn.base import is_classifier
 from sklearn.neural_network._multilayer_perceptron import BaseMultilayerPerceptron
 from sklearn.utils import compute_sample_weight
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions
 from sklearn.utils.validation import (
     _check_sample_weight,
     check_array,
@@ -20,7 +21,8 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from deltarule.estimators.asked import SCIKIT_LEARN, Part, on_device
+from deltarule.choices import choose
+from deltarule.estimators.asked import HIDDEN, SCIKIT_LEARN, Part, on_device
 from deltarule.estimators.history import History
 from deltarule.estimators.memory import check_classes, check_weights
 from deltarule.estimators.products import one_thread_if_small
@@ -89,7 +91,9 @@ class Interface(BaseMultilayerPerceptron):  # type: ignore[misc]
             del self._given
 
     def _fit(self, X: Any, y: Any, sample_weight: Any = None, incremental: bool = False) -> Any:
-        before = {k: list(v) if isinstance(v, list) else v for k, v in vars(self).items()}
+        before = {name: _kept(name, value) for name, value in vars(self).items()}
+        shared = self.random_state if isinstance(self.random_state, np.random.RandomState) else None
+        drawn = shared.get_state(legacy=False) if shared else None
         try:
             with on_device(self.device):
                 return super()._fit(X, y, sample_weight, incremental)
@@ -98,9 +102,21 @@ class Interface(BaseMultilayerPerceptron):  # type: ignore[misc]
             self.__dict__.update(before)
             if "coefs_" not in before:
                 self.__dict__.pop("classes_", None)  # a first partial_fit has set them by now
+            if shared and drawn:
+                shared.set_state(drawn)
             raise
 
     # ---- checks
+
+    def _validate_params(self) -> None:
+        """Check as scikit-learn does, and the names of activations, ours among them."""
+        super()._validate_params()
+        asked = self.activation
+        for name in [asked] if isinstance(asked, str) else asked:
+            try:
+                choose("activation", name, HIDDEN)
+            except ValueError as error:
+                raise InvalidParameterError(str(error)) from None
 
     def _validate_input(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Any, Any]:
         if is_classifier(self):
@@ -276,3 +292,11 @@ class Interface(BaseMultilayerPerceptron):  # type: ignore[misc]
         X, y = self._validate_input(X, y, True, reset=False)
         with on_device(self.device):
             return explain(models.explained(self), models.dense_array(X), y.reshape(len(y), -1))
+
+
+def _kept(name: str, value: Any) -> Any:
+    """Return what training changes in place, the optimizer and lists of its own, as a copy."""
+    if name == "_optimizer":
+        return copy.copy(value)  # its lists are replaced, not written into
+    own = name.startswith("_") or name.endswith("_")
+    return list(value) if own and isinstance(value, list) else value

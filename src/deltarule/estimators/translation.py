@@ -9,16 +9,16 @@ from sklearn.base import is_classifier
 from deltarule.choices import choose
 from deltarule.data import Dataset
 from deltarule.data.augment import Augment
-from deltarule.estimators.asked import NAMES, beyond_scikit_learn, exclusive, usual_cost
+from deltarule.estimators.asked import HIDDEN, NAMES, beyond_scikit_learn, exclusive, usual_cost
 from deltarule.estimators.trainer import batch_size
 from deltarule.learning import Callback, Recipe
 from deltarule.learning.optimizers import OPTIMIZERS
 from deltarule.network import Activation, Dense, Dropout, Model, Network
-from deltarule.network.activations import ACTIVATIONS
 from deltarule.network.architectures import architecture
 from deltarule.network.layers import Layer, Shape
 
 SIZES = {"hidden_layer_sizes": (100,), "activation": "relu", "dropout": 0.0}
+MAX_FUN = 15_000  # scikit-learn's, as it comes
 
 
 def check(owner: Any, incremental: bool) -> None:
@@ -27,6 +27,9 @@ def check(owner: Any, incremental: bool) -> None:
     refused = {
         "loss='poisson'": getattr(owner, "loss", None) == "poisson",
         "shuffle=False": not owner.shuffle and not _on_all_data(owner),
+        f"max_fun={owner.max_fun}": (
+            owner.max_fun != MAX_FUN and (owner.optimizer or owner.solver) == "lbfgs"
+        ),
         f"learning_rate={owner.learning_rate!r}": (
             owner.optimizer is None and owner.solver == "sgd" and owner.learning_rate != "constant"
         ),
@@ -122,9 +125,8 @@ def _activations(asked: str | Sequence[str], layers: int) -> list[str]:
             f"activation names {len(names)} layers, hidden_layer_sizes {layers}; give one name "
             "for all, or one for each hidden layer."
         )
-    known = ACTIVATIONS | {name: ACTIVATIONS[ours] for name, ours in NAMES.items()}
     for name in names:
-        choose("activation", name, known)
+        choose("activation", name, HIDDEN)
     return [NAMES.get(name, name) for name in names]
 
 

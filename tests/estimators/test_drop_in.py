@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import threading
 import warnings
 
 import joblib
@@ -46,13 +47,17 @@ def test_a_grid_search_in_two_processes_finds_what_scikit_learn_finds():
         assert_allclose(ours.cv_results_[name], theirs.cv_results_[name])
 
 
-def test_threads_train_at_the_same_time():
-    scores = [
-        cross_validate(each, X, Y, cv=4)["test_score"]
-        for each in (pair()[1],)
-    ]  # fmt: skip
+def test_threads_train_at_the_same_time(monkeypatch):
+    run, both = MLPClassifier._run_epochs, threading.Barrier(2)
+
+    def after_the_other_began(self, *given):
+        both.wait(timeout=60)  # a fit that waits for the other's end breaks it
+        run(self, *given)
+
+    expected = cross_validate(pair()[1], X, Y, cv=4)["test_score"]
+    monkeypatch.setattr(MLPClassifier, "_run_epochs", after_the_other_began)
     with joblib.parallel_backend("threading", n_jobs=2):
-        assert_allclose(cross_validate(pair()[0], X, Y, cv=4)["test_score"], scores[0])
+        assert_allclose(cross_validate(pair()[0], X, Y, cv=4)["test_score"], expected)
 
 
 def test_pipelines_calibration_and_folds():
@@ -209,7 +214,10 @@ REFUSED = {
     "no y": lambda net: net.fit(X, None),
     "quantities": lambda net: net.fit(X, X[:, 0]),
     "mixed labels": lambda net: net.fit(X, np.array(["a", 1, 2] * 50, dtype=object)),
-    "a new label": lambda net: net.partial_fit(X, Y).partial_fit(X, Y + 5),
+    "no classes at first": lambda net: net.partial_fit(X, Y),
+    "a new label": lambda net: net.partial_fit(X, Y, classes=CLASSES).partial_fit(X, Y + 5),
+    "a new label at first": lambda net: net.partial_fit(X, Y + 5, classes=CLASSES),
+    "a new label, warm": lambda net: net.set_params(warm_start=True).fit(X, Y).fit(X, Y + 5),
     "no classes": lambda net: net.partial_fit(X, Y, classes=[0, 1]),
     "other features": lambda net: net.fit(X, Y).predict(X[:, :2]),
     "not fitted": lambda net: net.predict(X),
@@ -310,47 +318,3 @@ def test_ctrl_c_keeps_what_was_learned(monkeypatch):
         net.fit(X, Y)
     assert net.n_iter_ == 3
     assert np.isfinite(net.predict_proba(X)).all()
-
-
-def test_what_we_lean_on_is_there():
-    """Of scikit-learn's private names; a version that moves one is refused in pyproject.toml."""
-    import inspect
-
-    from sklearn.neural_network import _multilayer_perceptron as theirs
-    from sklearn.neural_network import _stochastic_optimizers as optimizers
-
-    base = theirs.BaseMultilayerPerceptron
-    for method, arguments in {
-        "_fit_stochastic": "self X y sample_weight activations deltas coef_grads intercept_grads "
-        "layer_units incremental",
-        "_fit_lbfgs": "self X y sample_weight activations deltas coef_grads intercept_grads "
-        "layer_units",
-        "_loss_grad_lbfgs": "self packed_coef_inter X y sample_weight activations deltas "
-        "coef_grads intercept_grads",
-        "_fit": "self X y sample_weight incremental",
-        "_forward_pass_fast": "self X check_input",
-        "_init_coef": "self fan_in fan_out dtype",
-        "_initialize": "self y layer_units dtype",
-        "_update_no_improvement_count": "self early_stopping X y sample_weight",
-    }.items():
-        assert " ".join(inspect.signature(getattr(base, method)).parameters) == arguments, method
-    for optimizer, names in {
-        optimizers.AdamOptimizer: "ms vs t beta_1 beta_2 epsilon learning_rate learning_rate_init",
-        optimizers.SGDOptimizer: "velocities momentum nesterov lr_schedule power_t learning_rate "
-        "learning_rate_init",
-    }.items():
-        made = optimizer([np.zeros(2)])
-        assert [name for name in names.split() if not hasattr(made, name)] == []
-        assert {"iteration_ends", "trigger_stopping"} <= set(dir(made))
-    for each in (neural_network.MLPClassifier, neural_network.MLPRegressor):
-        arguments = inspect.signature(each._validate_input).parameters
-        assert list(arguments) == ["self", "X", "y", "incremental", "reset"]
-        assert list(inspect.signature(each._score).parameters) == [
-            "self",
-            "X",
-            "y",
-            "sample_weight",
-        ]
-    fitted = neural_network.MLPClassifier(**SMALL).fit(X, Y)
-    for name in ("_optimizer", "_random_state", "_label_binarizer", "_no_improvement_count", "t_"):
-        assert hasattr(fitted, name), name

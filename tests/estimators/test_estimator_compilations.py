@@ -1,5 +1,6 @@
 """A program serves every hyper-parameter that is no shape; a grid search compiles once."""
 
+import jax
 import numpy as np
 import pytest
 from sklearn.datasets import load_iris
@@ -50,3 +51,52 @@ def test_programs_that_are_not_used_are_forgotten():
     for width in range(1, program.PROGRAMS + 3):
         program._compiled(program.train, (), (((width,), np.dtype("f4").str),))
     assert program._compiled.cache_info().currsize == program.PROGRAMS
+
+
+# ---- by the engine
+
+
+@pytest.fixture
+def programs():
+    """Return a function that tells how many programs XLA has compiled since it was last asked."""
+    found = []
+
+    def heard(event, seconds, **_):
+        if event == "/jax/core/compile/backend_compile_duration":
+            found.append(seconds)
+
+    def asked():
+        count = len(found)
+        found.clear()
+        return count
+
+    jax.monitoring.register_event_duration_secs_listener(heard)
+    yield asked
+    jax.monitoring.unregister_event_duration_listener(heard)
+
+
+NUMBERS = {
+    "l1": [{"l1": 0.1}, {"l1": 3.0}],
+    "alpha": [{"l1": 0.1, "alpha": 0.1}, {"l1": 0.1, "alpha": 2.0}],
+    "learning_rate_init": [{"l1": 0.1}, {"l1": 0.1, "learning_rate_init": 0.3}],
+    "betas": [{"l1": 0.1}, {"l1": 0.1, "beta_1": 0.5, "beta_2": 0.9, "epsilon": 1e-3}],
+    "momentum": [{"l1": 0.1, "solver": "sgd"}, {"l1": 0.1, "solver": "sgd", "momentum": 0.3}],
+    "random_state": [{"dropout": 0.3}, {"dropout": 0.3, "random_state": 7}],
+    "max_iter": [{"l1": 0.1}, {"l1": 0.1, "max_iter": 4}],
+    "tol": [{"l1": 0.1}, {"l1": 0.1, "tol": 0.5, "n_iter_no_change": 1}],
+    "weights": [{"l1": 0.1, "class_weight": {0: 2.0, 1: 1.0, 2: 0.5}},
+                {"l1": 0.1, "class_weight": "balanced"}],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_other_numbers_of_the_engine_compile_nothing(name, programs):
+    usual = {"hidden_layer_sizes": (9,), "random_state": 0, "max_iter": 5}
+    first, second = (MLPClassifier(**usual | options) for options in NUMBERS[name])
+    first.fit(X, Y)
+    programs()
+    second.fit(X, Y)
+    assert programs() == 0
+    other = {"hidden_layer_sizes": (10 + list(NUMBERS).index(name),)}
+    MLPClassifier(**usual | NUMBERS[name][0] | other).fit(X, Y)
+    assert programs() > 0  # another shape does, and is heard

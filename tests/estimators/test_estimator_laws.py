@@ -97,6 +97,26 @@ def test_inputs_times_ten_and_weights_over_ten(drawn):
     assert plain.loss_ == pytest.approx(scaled.loss_, rel=1e-5)  # but for alpha's share
 
 
+@pytest.mark.parametrize("c", [10.0, 0.3, 2.0**20])
+def test_scaled_inputs_and_weights_give_the_same_answers(drawn, c):
+    (first, last), intercepts = drawn
+    plain = started([first, last], intercepts)
+    scaled = started([first / c, last], intercepts)
+    assert_allclose(scaled.predict_proba(c * X), plain.predict_proba(X), rtol=1e-12)
+
+
+@pytest.mark.parametrize("options", [{}, {"l1": 1e-300}], ids=["scikit-learn", "engine"])
+def test_a_hidden_layer_of_relu_may_be_scaled_and_the_next_scaled_back(drawn, options):
+    (first, last), (b, c) = drawn
+    answers = []
+    for factor in (1.0, 7.0):
+        net = started([first * factor, last / factor], [b * factor, c], activation="relu")
+        still = {"learning_rate_init": 1e-300, "momentum": 0.0, "max_iter": 1, "shuffle": True}
+        net.set_params(**still | options).fit(X, Y)
+        answers.append(net.predict_proba(X))
+    assert_allclose(*answers, rtol=1e-12)
+
+
 def test_more_alpha_less_weight():
     lengths = []
     for alpha in (1e-4, 1.0, 100.0):
@@ -179,15 +199,28 @@ def test_no_hidden_layer_is_a_poisson_model():
 # ---- what a mistake in pairing inputs with answers would change
 
 
-def test_a_few_examples_are_learned_by_heart():
+SHUFFLED = {"batch_size": 4, "learning_rate_init": 0.01, "tol": 0.0, "max_iter": 300}
+
+
+@pytest.mark.parametrize(
+    "options", [{"solver": "lbfgs"}, SHUFFLED, SHUFFLED | {"l1": 1e-9}],
+    ids=["lbfgs", "shuffled batches", "shuffled batches of the engine"],
+)  # fmt: skip
+def test_random_answers_are_learned_by_heart(options):
+    """Which a shuffle of inputs without their answers would not allow."""
     rng = np.random.default_rng(0)
-    x, y = rng.normal(size=(10, 5)), np.arange(10) % 2
-    net = MLPClassifier((20,), solver="lbfgs", random_state=0, max_iter=200, tol=1e-3)
+    x, y = rng.normal(size=(10, 5)), rng.integers(0, 2, 10)
+    assert 0 < y.mean() < 1
+    net = MLPClassifier((20,), random_state=0, **options)
     assert net.fit(x, y).score(x, y) == 1
 
 
-def test_random_answers_cannot_be_foreseen():
+@pytest.mark.parametrize("options", [{}, {"l1": 1e-9}], ids=["scikit-learn", "engine"])
+def test_random_answers_cannot_be_foreseen(options):
+    """However well they were learned; a leak of answers would show here."""
     rng = np.random.default_rng(0)
-    x, y = rng.normal(size=(400, 5)), rng.integers(0, 2, 400)
-    net = MLPClassifier((8,), max_iter=20, random_state=0).fit(x[:200], y[:200])
-    assert 0.35 < net.score(x[200:], y[200:]) < 0.65
+    x, y = rng.normal(size=(1000, 20)), rng.integers(0, 2, 1000)
+    net = MLPClassifier((50,), random_state=0, **SHUFFLED | options, early_stopping=False)
+    net.set_params(batch_size=32, max_iter=60).fit(x[:200], y[:200])
+    assert net.score(x[:200], y[:200]) > 0.95
+    assert 0.45 < net.score(x[200:], y[200:]) < 0.55  # 3 deviations of 800 tosses of a coin

@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from deltarule.choices import choose
-from deltarule.cli.opening import named, opened
+from deltarule.cli.opening import named, reading_of
 from deltarule.cli.options import AS_USUAL, SPLITS, Written, check_inputs, few
 from deltarule.committee import Committee
 from deltarule.data import Columns, Dataset, load, load_inputs, read_rows
+from deltarule.data.again import part_again
 from deltarule.data.pictures import Pictures, list_pictures
 from deltarule.data.pictures.folder import list_folder
 from deltarule.data.pictures.unread import unread_files
@@ -51,7 +52,7 @@ def labelled(
         return rows.dataset(named(sources))
     if kind == "pictures":
         return _all_pictures(sources[0], model)
-    return _part(sources, split or USUAL, model)
+    return _part(sources, split, model, run)
 
 
 def questions(
@@ -67,7 +68,8 @@ def questions(
         files = [file for source in sources for file in list_pictures(source)]
         unread = unread_files(files, model.preparation)
         return Questions(unread, [printable(file) for file in files])
-    if len(sources) == 1 and Path(sources[0]).is_file() and split is None:
+    one = len(sources) == 1 and (kind == "arrays" or Path(sources[0]).is_file())
+    if one and split is None:
         x = load_inputs(sources[0])
         check_inputs(sources[0], x.shape[1:], model)
         return Questions(x, range(len(x)))
@@ -108,11 +110,20 @@ def _check_written(written: Written, kind: Kind | None, split: str | None) -> No
         )
 
 
-def _part(sources: Sequence[str], split: str, model: Asked) -> Dataset:
-    if len(sources) > 1:
-        raise DataError(f"one SOURCE is asked for here, got {named(sources)}.")
-    data: Dataset = getattr(load(sources[0]), split)
-    _check(sources[0], data, model)
+def _part(sources: Sequence[str], split: str | None, model: Asked, run: Path) -> Dataset:
+    """Return a part of divided data: that of the run in ``run`` if it learned from them."""
+    stored, part, data = _stored(run), split or USUAL, None
+    if stored is not None and (stored.get("kind") == "arrays" or "rows" in stored):
+        data = part_again(sources, part, stored)
+        others = data is None and stored.get("kind") == kind_of(sources) == "arrays"
+        if others and split is not None:
+            raise DataError(
+                f"{named(sources)} is not what the run in {printable(run)} learned from; name the "
+                "model file as MODEL to divide other arrays, or leave --split out."
+            )
+    if data is None:
+        data = getattr(load(sources[0] if len(sources) == 1 else list(sources)), part)
+    _check(named(sources), data, model)
     return data
 
 
@@ -127,23 +138,41 @@ def _check(source: str, data: Dataset, model: Asked) -> None:
 
 def _part_of_run(sources: Sequence[str], split: str, model: Asked, run: Path) -> Dataset:
     """Return the part of a table or folder that training divided off, if it is still the same."""
+    stored = _stored(run)
     try:
         options: dict[str, Any] = json.loads((run / CONFIG).read_text())["options"]
-        stored = json.loads((run / DATA).read_text())
-    except (OSError, ValueError, KeyError, TypeError):
+        reading = reading_of(options)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        stored = None
+    if stored is None:
         raise CheckpointError(
             f"--split asks for a part that training divided off, which only a run folder knows, "
             f"and {printable(run)} is none; name the run folder as MODEL, or leave --split out."
-        ) from None
-    source = opened({**options, "source": list(sources)})
-    if json.loads(json.dumps(source.record["files"])) != stored.get("files"):
+        )
+    data = part_again(sources, split, stored, preparation=model.preparation, reading=reading)
+    if data is None:
         raise DataError(
             f"{named(sources)} is not what the run in {printable(run)} learned from: its files "
             "are others by name or content; leave --split out to ask about all of them."
         )
-    data: Dataset = getattr(source.splits, split)
     _check(named(sources), data, model)
     return data
+
+
+def _stored(run: Path) -> dict[str, Any] | None:
+    """Return what the run in ``run`` has stored of its data; None if nothing is there."""
+    try:
+        stored = json.loads((run / DATA).read_text())
+        if isinstance(stored, dict):
+            return stored
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, RecursionError):
+        pass
+    raise CheckpointError(
+        f"{printable(run / DATA)} is damaged; put it back as it was, or name the model file as "
+        "MODEL and leave --split out."
+    )
 
 
 def _all_pictures(folder: str, model: Asked) -> Dataset:

@@ -4,6 +4,7 @@ Importing this loads NumPy only; scikit-learn and the download libraries wait un
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +32,17 @@ __all__ = [
 ]
 
 
-def load(source: str | os.PathLike[str], *, validation: float | None = None) -> Splits:
+def load(
+    source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    *,
+    validation: float | None = None,
+) -> Splits:
     """Return the training, validation and test parts of ``source``.
 
     ``source``: "digits" (comes with scikit-learn), "mnist" or "fashion-mnist" (from
     DELTARULE_DATA, else from the cache, else downloaded); a folder with four IDX files, or with a
-    folder of pictures for each class (``read_images``); an .npz file of arrays (``read_arrays``).
+    folder of pictures for each class (``read_images``); an .npz file of arrays, or two
+    .npy files, inputs and answers.
     A table needs a target: ``read_table``.
     ``validation``: how many training examples to hold out, as a number (int) or a share in [0, 1)
     (float); 0 for none. By default 10 000 of the 60 000 of MNIST, as in Nielsen's book, one sixth

@@ -213,7 +213,7 @@ def _plain(kind: Kind, names: Any, validation: float | None) -> Source:
     train = splits.train
     answers = f"{len(train.classes)} classes" if train.classes else f"{train.y.shape[1]} targets"
     report = (
-        _title(kind, names),
+        title_of(kind, names),
         f"train: {len(train):,} examples of shape {train.shape}, {train.x.dtype}, {answers}",
         f"validation: {len(splits.validation):,} examples",
         f"test: {len(splits.test):,} examples",
@@ -233,7 +233,8 @@ def _plain(kind: Kind, names: Any, validation: float | None) -> Source:
     return Source(kind, splits, report, record)
 
 
-def _title(kind: Kind, names: Any) -> str:
+def title_of(kind: Kind, names: Any) -> str:
+    """Return the first line of the report on a known set, IDX files or arrays."""
     if kind == "known":
         return f"{names[0]}: a known set"
     if kind == "idx":

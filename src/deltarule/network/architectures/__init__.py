@@ -1,9 +1,9 @@
 """Networks of the literature, by name: ``architecture("lenet5")``, ``architecture("resnet50")``.
 
 Read ``layers/`` and ``network.py`` first, then ``digits.py``, ``imagenet.py`` and ``residual.py``
-here. Every function returns a ``Network``, which holds no weights, and counts what its paper
-counts. ``classes`` and ``shape`` fit it to other data; its last layer is softmax unless its paper
-has another. How each was trained is the affair of a recipe, not of the network.
+here. Every function returns a ``Network``, which holds no weights, and says how many parameters it
+has and its paper counts. ``classes`` and ``shape`` fit it to other data; its last layer is softmax
+unless its paper has another. How each was trained is the affair of a recipe, not of the network.
 """
 
 import inspect

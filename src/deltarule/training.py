@@ -11,7 +11,7 @@ import platform
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,15 @@ from deltarule.data import Dataset
 from deltarule.errors import CheckpointError
 from deltarule.files import save_model
 from deltarule.learning import Callback, Recipe, Run, fit
-from deltarule.network import Network
+from deltarule.network import Network, companion
 from deltarule.runs import CONFIG, DATA, ENVIRONMENT, HISTORY, MODEL, RunFolder
 from deltarule.storage import printable
 
 Checkpoint = tuple[dict[str, np.ndarray], dict[str, Any]]  # arrays and header
 
 _EPOCHS = "config.recipe.epochs"  # a run may be made longer
+# Noted for the record only: a run goes on with others, and where they were not noted yet.
+_NOTED = ("environment.scipy", "environment.deltarule-native", "environment.companion")
 
 
 def train(
@@ -150,13 +152,22 @@ class Keeper(Callback):
 
 def environment() -> dict[str, Any]:
     """Return what a result may depend on besides its configuration."""
-    packages = ("deltarule", "jax", "jaxlib", "numpy", "optax", "scikit-learn")
+    packages = ("deltarule", "jax", "jaxlib", "numpy", "optax", "scikit-learn", "scipy")
     return {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "device": jax.devices()[0].device_kind,
         **{package: version(package) for package in packages},
+        "deltarule-native": _version_if_there("deltarule-native"),
+        "companion": companion.describe(),
     }
+
+
+def _version_if_there(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def _config(
@@ -193,7 +204,7 @@ def _checkpoint(folder: RunFolder, config: dict[str, Any], force: bool) -> Check
     else:
         now["environment"] = environment()
         stored = {part: found.header.get(part, {}) for part in now}
-    differences = _differences(stored, now)
+    differences = {n: d for n, d in _differences(stored, now).items() if n not in _NOTED}
     harmless = [d for d in differences if d.startswith("environment.") or d == _EPOCHS]
     refused = [d for d in differences if not (force and d in harmless)]
     if refused:

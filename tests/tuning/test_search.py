@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import warnings
 from dataclasses import replace
 from itertools import pairwise
 
@@ -15,6 +16,7 @@ from deltarule.errors import CheckpointError, DivergedError
 from deltarule.files import load_model
 from deltarule.learning import Callback, fit, step
 from deltarule.network import Network
+from deltarule.training import environment
 from deltarule.tuning import Choices, Range, tune
 
 
@@ -249,6 +251,14 @@ def test_other_data_is_refused_at_resume(whole, which):
 def test_other_versions_are_named(whole, monkeypatch):
     monkeypatch.setattr("deltarule.tuning.search.environment", lambda: {"jax": "0.0.1"})
     with pytest.warns(UserWarning, match="the trials so far ran with another jax"):
+        search(whole[0], resume=True)
+
+
+def test_what_was_not_noted_yet_is_no_other_version(whole, monkeypatch):
+    here = {**environment(), "one more": "1.0"}
+    monkeypatch.setattr("deltarule.tuning.search.environment", lambda: here)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
         search(whole[0], resume=True)
 
 

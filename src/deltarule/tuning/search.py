@@ -216,7 +216,8 @@ def _open(home: RunFolder, asked: dict[str, Any], resume: bool) -> None:
             f"the search in {printable(home.path)} was another one ({name}: it was "
             f"{stored[name]!r}, now {now[name]!r}); resume it as it was, or choose another folder."
         )
-    if changed := [name for name, value in environment().items() if before.get(name) != value]:
+    here = environment()
+    if changed := [name for name in here if before.get(name, here[name]) != here[name]]:
         warnings.warn(
             f"the trials so far ran with another {', '.join(changed)}; the outcome may differ from "
             "that of an uninterrupted search.",

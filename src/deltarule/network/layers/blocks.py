@@ -1,7 +1,7 @@
 """Layers made of layers: Residual, Concat, Scale; and the table of all layers.
 
-With them a network is a graph: every winner of ILSVRC from 2012 to 2017 can be said, but for outputs
-on the way that only help training, as GoogLeNet has two. Read ``chain.py`` first.
+With them a network is a graph: every winner of ILSVRC from 2012 to 2017 can be said, but for
+outputs on the way that only help training, as GoogLeNet has two. Read ``chain.py`` first.
 """
 
 from collections.abc import Iterator, Sequence

@@ -31,8 +31,8 @@ class MLPClassifier(Compiled, neural_network.MLPClassifier):  # type: ignore[mis
         activation: also a list*, a name for each hidden layer, and the other names* of
             ``activations.py``: "leaky_relu", "elu", "gelu", "softplus", "lecun_tanh".
         precision: None follows X: float64 unless X is float32. "float32" trains in float32
-            whatever X is, in about half the time, "float64" in float64, and "bfloat16"* in
-            products of 16 bits with float32 weights.
+            whatever X is, in about half the time, but not with ``solver="lbfgs"``; "float64" in
+            float64, and "bfloat16"* in products of 16 bits with float32 weights.
         dropout: * the share of each hidden layer's outputs dropped while training.
         l1: * the penalty l1 sum |w|, divided by the batch size as that of alpha is.
         class_weight: a weight for each class by name, or "balanced": n / (classes x count of the

@@ -128,13 +128,19 @@ def model_file(path: Path) -> Path:
 
 
 def check_inputs(source: str, shape: tuple[int, ...], model: "Model | Committee") -> None:
-    """Raise ``DataError`` if ``model`` cannot take the examples of ``source``."""
+    """Raise ``DataError`` if ``model`` cannot take the examples of ``source``.
+
+    They have its shape, axes of length one apart, or are laid in one row as by ``Flatten``; images
+    with as many pixels in other rows would be cut up without a word.
+    """
     from deltarule.errors import DataError
 
-    if math.prod(shape) != math.prod(model.shape):
+    given, taken = (tuple(n for n in each if n != 1) for each in (shape, model.shape))
+    in_a_row = min(len(given), len(taken)) < 2 and math.prod(given) == math.prod(taken)
+    if given != taken and not in_a_row:
         raise DataError(
             f"{source} must have examples of shape {model.shape}, as the model takes, got "
-            f"{shape}; give data of the kind it was trained on."
+            f"{shape}; give data of the kind it was trained on, or each example in one row."
         )
 
 

@@ -271,3 +271,13 @@ def test_of_other_rows_only_what_helps_is_advised(run: Run) -> None:
     done = run("evaluate", "r", "answer.csv")
     assert (done.code, done.out) == (3, "")
     assert done.err.rstrip().endswith("fill them, or leave those rows out.")
+
+
+def test_training_reports_what_evaluating_its_test_rows_reports(run: Run) -> None:
+    table()
+    trained = run("train", "flowers.csv", "--target", "kind", *LEARN, "--out", "run").out
+    for line in run("evaluate", "run", "flowers.csv", "--split", "test").out.splitlines():
+        if not line.startswith(("accuracy:", "cost:")):
+            assert line in trained.splitlines()
+    assert len([line for line in trained.splitlines() if re.match("(iris|lily|rose) ", line)]) == 3
+    assert "calibration:" in trained

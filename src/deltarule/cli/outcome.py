@@ -53,13 +53,14 @@ def report(outcome: Outcome, splits: Splits, recipe: Recipe, *, as_json: bool) -
         return
     if outcome.stopped:
         typer.echo(f"stopped early:  {outcome.stopped}")
+    own_data = model.preparation is not None  # whose classes differ more than ten digits do
     lines = [
         *_measured_rates(outcome, recipe),
         *score_lines("test", result, model),
-        *class_lines(result),
+        *class_lines(result, most=20 if own_data else 0),
         *committee_lines(result),
-        *(calibration_lines(result) if result.member_accuracies else []),
         *confusion_lines(result),
+        *calibration_lines(result),
     ]
     for line in lines:
         typer.echo(line)

@@ -224,8 +224,8 @@ def _check_number(name: str, value: Any, most: float) -> None:
         raise ValueError(f"{name} must be a number from 0 to {most:g}, got {value!r}.")
 
 
-# Names for the command line. "affine" has the amounts of Ciresan et al. 2010, who turned 1 and 7 half
-# as far, and a shift, because a convolutional network is not trained on centred digits alone.
+# Names for the command line. "affine" has the amounts of Ciresan et al. 2010, who turned 1 and 7
+# half as far, and a shift, because a convolutional network does not see centred digits alone.
 _NAMED: dict[str, Augment] = {
     "shift": Augment(shift=1),
     "affine": Augment(rotation=15, shear=15, rotate_or_shear=True, scale=0.15, shift=2),

@@ -22,6 +22,7 @@ LEAVES = {"errors", "seeds", "choices", "cache"}
 ENGINE = LEAVES | {"network", "learning", "data"}
 STORED = ENGINE | {
     "committee",
+    "committee_members",
     "committee_training",
     "storage",
     "files",
@@ -40,6 +41,7 @@ MAY_IMPORT = {  # what a part may import of ours, besides itself
     "learning": LEAVES | {"network", "data"},
     "storage": LEAVES,
     "committee": ENGINE,
+    "committee_members": ENGINE | {"committee"},
     "files": LEAVES | {"network", "storage", "committee", "data"},
     "runs": LEAVES | {"network", "storage"},
     "race": ENGINE,
@@ -76,7 +78,8 @@ MAY_USE = {  # what a part may import of others
     "learning": {"numpy", "jax", "optax", "sklearn", "scipy"},
     "storage": {"numpy", "safetensors"},
     "committee": {"numpy", "jax", "scipy"},
-    "committee_training": {"jax"},
+    "committee_members": set(),
+    "committee_training": set(),
     "race": {"numpy", "jax"},
     "files": {"numpy"},
     "runs": {"numpy"},

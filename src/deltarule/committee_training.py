@@ -1,8 +1,10 @@
 """Training a committee: a run and a folder for each member, several of them side by side.
 
 JAX lets go of Python's lock while a compiled call runs, so on a CPU threads keep as many cores
-busy as there are members under way. ``train`` does the training; nothing that a member learns
-depends on the others.
+busy as there are members under way. An accelerator works on one program at a time: there the
+members that differ in nothing but their seeds learn in one, mapped over them
+(``learning/together.py``). ``train`` does the training; nothing that a member learns depends on
+the others.
 """
 
 import json
@@ -11,27 +13,32 @@ import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
-
-import jax
+from typing import Any
 
 from deltarule.choices import choose
-from deltarule.committee import COMBINE, MOST_MEMBERS, ORIGINAL, Committee
+from deltarule.committee import COMBINE, ORIGINAL, Committee
+from deltarule.committee_members import (
+    Member,
+    Numbered,
+    check_together,
+    in_one_program,
+    wanted_members,
+)
 from deltarule.data import Dataset
-from deltarule.data.views import view, viewed
+from deltarule.data.views import viewed
 from deltarule.errors import CheckpointError
 from deltarule.files import load_model, save_model
 from deltarule.learning import Callback, Recipe, Run
-from deltarule.learning.setup import check_data
-from deltarule.network import Model, Network
+from deltarule.learning.together import Meeting, provided_once, seated
+from deltarule.network import Model, Network, kernels
 from deltarule.runs import CONFIG, DATA, ENVIRONMENT, MODEL, RunFolder
 from deltarule.storage import printable
 from deltarule.training import environment, train
 
 Callbacks = Sequence[Callback] | Callable[[int], Sequence[Callback]]
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +97,7 @@ def train_committee(
     every_seconds: float = 30.0,
     callbacks: Callbacks = (),
     jobs: int | None = None,
+    mapped: bool | None = None,
 ) -> CommitteeRun:
     """Train a committee and keep it in ``folder``: every member a run in ``folder/member-1`` ...
 
@@ -107,11 +115,15 @@ def train_committee(
         callbacks: told of every member's run, one thing at a time but in any thread; or a function
             that returns those of member 1, 2, ... If one of them stops its run, all runs stop
             after the call under way, with a checkpoint each.
-        jobs: how many members to train at a time; by default as many as there are cores on a CPU,
-            and one after another elsewhere.
+        jobs: how many members to train at a time; by default all where they are ``mapped``, else
+            as many as there are cores on a CPU, and one after another elsewhere.
+        mapped: whether members that differ in nothing but their seeds learn in one program,
+            mapped over them; by default on an accelerator, and not on a CPU, where it is slower.
+            Members that cannot learn so are trained one after another.
 
     A kill costs the work since the last checkpoint of each member under way, and no more. Each
-    member equals, bit for bit, what ``train`` makes of the same network, data and recipe.
+    member equals, bit for bit, what ``train`` makes of the same network, data and recipe; where
+    members are mapped, up to rounding, which ``jobs`` may change too.
     Ctrl-C stops all members after the call under way, with a warning.
 
     Raises what ``train`` raises, when one member does; the others are stopped, with a checkpoint.
@@ -127,10 +139,11 @@ def train_committee(
     >>> run.committee.predict(xor.x).tolist()
     [0, 1, 1, 0]
     """
-    wanted = _wanted(networks, recipes, views, members)
+    wanted = wanted_members(networks, recipes, views, members)
     choose("combine", combine, dict.fromkeys(COMBINE))
-    _check_together(wanted, training, combine)
-    jobs = _jobs(jobs, members)
+    check_together(wanted, training, combine)
+    mapped = _usually_mapped() if mapped is None else mapped
+    jobs = _jobs(jobs, members, mapped)
     each_view = tuple(member.view for member in wanted)
     facts = {"members": members, "views": list(each_view), "combine": combine}
     keep = {
@@ -146,7 +159,7 @@ def train_committee(
         if record is not None and not resume:
             home.write_json(DATA, record)
         team = _Team(home.path, training, validation, callbacks, resume, keep)
-        runs = team.train(wanted, jobs)
+        runs = team.train(wanted, jobs, mapped)
         home.write_json(CONFIG, asked)  # of a resumed one only now: the members have accepted it
         home.write_json(ENVIRONMENT, environment())
         committee = None
@@ -158,25 +171,23 @@ def train_committee(
     return CommitteeRun(committee, runs, None if committee else team.stopped)
 
 
-def side_by_side(members: int, jobs: int | None = None) -> str:
+def side_by_side(members: int, jobs: int | None = None, mapped: bool | None = None) -> str:
     """Return in words how many of so many members would be trained at a time, and why.
 
-    >>> side_by_side(3, jobs=2)
+    >>> side_by_side(3, jobs=2, mapped=False)
     '3 members, 2 at a time: a thread each, which share the cores'
+    >>> side_by_side(3, mapped=True)
+    '3 members, 3 at a time: one program mapped over those that differ in their seeds alone'
     """
-    at_once = _jobs(jobs, members)
+    mapped = _usually_mapped() if mapped is None else mapped
+    at_once = _jobs(jobs, members, mapped)
+    how = (
+        "one program mapped over those that differ in their seeds alone" if mapped
+        else "a thread each, which share the cores"
+    )  # fmt: skip
     if at_once > 1:
-        return f"{members} members, {at_once} at a time: a thread each, which share the cores"
+        return f"{members} members, {at_once} at a time: {how}"
     return f"{members} members, one after another" if members > 1 else "1 member"
-
-
-@dataclass(frozen=True)
-class _Member:
-    """What one member is to become."""
-
-    network: Network
-    recipe: Recipe
-    view: str
 
 
 class _Team:
@@ -197,43 +208,64 @@ class _Team:
         self.lock = threading.Lock()
         self.stopped: str | None = None
 
-    def train(self, members: Sequence[_Member], jobs: int) -> tuple[MemberRun, ...]:
+    def train(self, members: Sequence[Member], jobs: int, mapped: bool) -> tuple[MemberRun, ...]:
         """Train ``jobs`` members at a time; return the runs that were begun."""
+        numbered = list(enumerate(members, 1))
+        groups = (
+            in_one_program(numbered, jobs, self.training, self.validation) if mapped
+            else [numbered]
+        )  # fmt: skip
+        runs: list[MemberRun] = []
+        for group in groups:
+            runs += self._train_group(group, len(group) if mapped else jobs, mapped)
+        return tuple(sorted(runs, key=lambda run: run.number))
+
+    def _train_group(self, group: Sequence[Numbered], jobs: int, mapped: bool) -> list[MemberRun]:
+        meeting = Meeting(len(group))
         with ThreadPoolExecutor(jobs) as pool:
             futures = []
             try:
-                for number, member in enumerate(members, 1):
-                    futures.append(pool.submit(self._run, number, member))
+                for seat, (number, member) in enumerate(group):
+                    place = seated(meeting, seat) if mapped and len(group) > 1 else nullcontext()
+                    futures.append(pool.submit(self._run, number, member, place))
                 wait(futures)
             except KeyboardInterrupt:
                 self.stop("interrupted")
-                warnings.warn("Training interrupted by user.", stacklevel=3)
+                warnings.warn("Training interrupted by user.", stacklevel=4)
                 wait(futures)
-        return tuple(run for future in futures if (run := future.result()) is not None)
+        return [run for future in futures if (run := future.result()) is not None]
 
     def stop(self, reason: str) -> None:
         """End every run after its call under way."""
         self.stopped = self.stopped or reason
 
-    def _run(self, number: int, member: _Member) -> MemberRun | None:
-        if self.stopped:
-            return None
-        try:
-            folder = self.folder / f"member-{number}"
-            given = self.callbacks(number) if callable(self.callbacks) else self.callbacks
-            link = _Link(self, given)
-            training = viewed(self.training, member.view)
-            validation = viewed(self.validation, member.view) if self.validation else None
-            run = train(
-                member.network, training, validation, member.recipe, folder,
-                resume=self.resume and (folder / CONFIG).exists(), callbacks=[link], **self.keep,
-            )  # fmt: skip
-        except BaseException as error:
-            error.add_note(f"(while training member {number} of the committee)")
-            self.stop(f"member {number} failed")
-            raise
+    def _run(
+        self, number: int, member: Member, place: AbstractContextManager[None]
+    ) -> MemberRun | None:
+        with place:  # to be left in any case: the others wait for it
+            if self.stopped:
+                return None
+            try:
+                return self._trained(number, member)
+            except BaseException as error:
+                error.add_note(f"(while training member {number} of the committee)")
+                self.stop(f"member {number} failed")
+                raise
+
+    def _trained(self, number: int, member: Member) -> MemberRun:
+        folder = self.folder / f"member-{number}"
+        given = self.callbacks(number) if callable(self.callbacks) else self.callbacks
+        link = _Link(self, given)
+        run = train(
+            member.network, self._shown(self.training, member.view),
+            self.validation and self._shown(self.validation, member.view), member.recipe, folder,
+            resume=self.resume and (folder / CONFIG).exists(), callbacks=[link], **self.keep,
+        )  # fmt: skip
         finished = run.state.epoch == member.recipe.epochs or not link.interrupted
         return MemberRun(number, folder, run.history, run.stopped, run.resumed_at, finished)
+
+    def _shown(self, data: Dataset, name: str) -> Dataset:
+        return provided_once("view", data, lambda: viewed(data, name))
 
 
 class _Link(Callback):
@@ -268,63 +300,15 @@ class _Link(Callback):
         self.interrupted = self.interrupted or (run.stopped is not None and not before)
 
 
-def _wanted(
-    networks: Network | Sequence[Network],
-    recipes: Recipe | Sequence[Recipe],
-    views: str | Sequence[str],
-    members: int,
-) -> list[_Member]:
-    """Return what each member is to become."""
-    if isinstance(members, bool) or not isinstance(members, int) or members < 1:
-        raise ValueError(f"members must be a whole number of at least 1, got {members!r}.")
-    if members > MOST_MEMBERS:
-        raise ValueError(f"members must be at most {MOST_MEMBERS:,}, got {members:,}.")
-    each_recipe = _each("recipes", recipes, Recipe, members)
-    if isinstance(recipes, Recipe):
-        each_recipe = [replace(recipes, seed=recipes.seed + i) for i in range(members)]
-    each_network = _each("networks", networks, Network, members)
-    wanted = list(map(_Member, each_network, each_recipe, _each("views", views, str, members)))
-    for position, member in enumerate(wanted):
-        view(member.view)
-        if member in wanted[:position]:
-            raise ValueError(
-                f"members {wanted.index(member) + 1} and {position + 1} have the same network, "
-                "recipe and view, so they would be equal; give their recipes different seeds."
-            )
-    return wanted
+def _usually_mapped() -> bool:
+    return kernels.current_backend() != "cpu"
 
 
-def _check_together(wanted: Sequence[_Member], training: Dataset, combine: str) -> None:
-    """Refuse, before any of them is trained, members that could not be or answer together."""
-    if combine == "vote" and not training.classes:
-        raise ValueError("combine 'vote' needs classes; choose 'mean' for regression.")
-    for member in dict.fromkeys(wanted):
-        shown = viewed(training[:1], member.view)
-        check_data(member.network, shown, None, member.recipe)
-        ours, first = member.network.output, wanted[0].network.output
-        if ours != first:
-            raise ValueError(
-                f"members must all have the same output activation; the first has {first!r}, "
-                f"another {ours!r}: end their networks alike."
-            )
-
-
-def _each(name: str, value: T | Sequence[T], kind: type[T], members: int) -> list[T]:
-    if isinstance(value, kind):
-        return [value] * members
-    found: list[T] = list(value)  # type: ignore[arg-type]
-    if len(found) != members:
-        raise ValueError(
-            f"{name} must be one for all members or one each for {members}, got {len(found)}; "
-            f"pass members={len(found)}, or as many {name} as members."
-        )
-    return found
-
-
-def _jobs(jobs: int | None, members: int) -> int:
+def _jobs(jobs: int | None, members: int, mapped: bool) -> int:
     if jobs is None:
         # An accelerator works on one program at a time: threads would only take turns on it.
-        jobs = os.cpu_count() or 1 if jax.default_backend() == "cpu" else 1
+        threads = os.cpu_count() or 1 if kernels.current_backend() == "cpu" else 1
+        jobs = members if mapped else threads
     if jobs < 1:
         raise ValueError(f"jobs must be at least 1, got {jobs}.")
     return min(jobs, members)

@@ -37,7 +37,8 @@ from deltarule.learning.setup import (
     program_of,
 )
 from deltarule.learning.state import Record, TrainState
-from deltarule.learning.step import advance, make_room, start
+from deltarule.learning.step import make_room, start
+from deltarule.learning.together import Call, Done, advanced, provided_once
 from deltarule.network.model import Model
 from deltarule.network.network import HostParams, Network
 from deltarule.seeds import generator
@@ -139,7 +140,10 @@ class Run:
         self.batch_size = batch_size(recipe, len(train))
         self.callbacks = [*early_stopping(recipe, train, self.validation), *callbacks]
         least = EXAMPLES if recipe.method.diagonal else 0  # what is measured before an epoch
-        examples = provided(train, self._weights, recipe.dtype, self.batch_size, least)
+        examples = provided_once(
+            "train", train,
+            lambda: provided(train, self._weights, recipe.dtype, self.batch_size, least),
+        )  # fmt: skip
         self._feed = Feed(examples, self.batch_size)
         self.plan = make_plan(
             network, train.shape, len(train), self.batch_size, precision=recipe.precision,
@@ -195,7 +199,7 @@ class Run:
             epochs, last = min(plan.epochs_per_call, self.recipe.epochs - state.epoch), plan.steps
         last = self._feed.last(first, last)
         before = time.monotonic()
-        report = self._advance(epochs, first, last)
+        _, report, epochs, last = self._advance(epochs, first, last)
         self.seconds += time.monotonic() - before
         state.position = last % plan.steps
         if last == plan.steps:
@@ -212,24 +216,23 @@ class Run:
         self.state = start
         self._feed.close()  # the order of the epoch may belong to the state
 
-    def _advance(self, epochs: int, first: int, last: int) -> Report:
+    def _advance(self, epochs: int, first: int, last: int) -> Done:
         """Let the compiled program run."""
         epoch, validation = self.state.epoch, self._validation
         train, orders = self._feed.given(epoch, first, lambda: self._orders(epoch, epochs))
-        after: tuple[Learner, Report] = advance(
+        done = advanced(Call(
             self.program, self.state.learner, train,
             None if isinstance(validation, Pages) else validation,
             orders, self._rates(epoch, epochs), self._hyper, self._chance,
             epoch, epochs, first, last,
-        )  # fmt: skip
-        jax.block_until_ready(after)  # type: ignore[no-untyped-call]
-        self.state.learner, report = after
-        if isinstance(validation, Pages) and last == self.plan.steps:
+        ))  # fmt: skip
+        self.state.learner, report = done.learner, done.report
+        if isinstance(validation, Pages) and done.last_step == self.plan.steps:
             sums = total_of(self.program, self.state.learner, validation)
             report = report._replace(
                 validation_cost=sums[0][None], validation_correct=sums[1][None]
             )
-        return report
+        return done._replace(report=report)
 
     def _orders(self, epoch: int, epochs: int) -> np.ndarray:
         """Return the orders of the next epochs [rows, n]."""
@@ -321,9 +324,12 @@ class Run:
         """Put validation data, rates and the first parameters on the device."""
         recipe, data = self.recipe, self.train
         self.program = program_of(self.network, data, recipe, self.plan, self.batch_size)
-        self._validation = self.validation and provided(
-            self.validation, None, recipe.dtype, chunk(self.program, self.validation.x.shape)
-        )
+        self._validation: Examples | Pages | None = None
+        if (held := self.validation) is not None:
+            length = chunk(self.program, held.x.shape)
+            self._validation = provided_once(
+                "validation", held, lambda: provided(held, None, recipe.dtype, length)
+            )
         self._hyper = hyper_of(recipe)
         self._chance = generator(recipe.seed, "dropout").integers(2**32, dtype=np.uint32)
         drawn = first_parameters(self.network, data, recipe, params)

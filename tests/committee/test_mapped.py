@@ -3,8 +3,10 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -129,15 +131,56 @@ def test_one_program_for_all_calls_and_none_for_one_member(
     assert together._advance_all._cache_size() == 1
 
 
-def test_a_member_that_stops_early_leaves_the_others(tmp_path: Path) -> None:
-    recipe = replace(RECIPE, epochs=60, early_stopping=2)
+def test_a_call_may_be_of_many_epochs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    epochs = []
+    make = together._advance_all
+    monkeypatch.setattr(
+        together, "_advance_all", lambda *asked: epochs.append(asked[-3]) or make(*asked)
+    )
+    keep(tmp_path)
+    assert epochs == [RECIPE.epochs]
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 2e-5), ("float64", 1e-12)])
+def test_a_member_that_stops_early_leaves_the_others(
+    tmp_path: Path, precision: str, tolerance: float
+) -> None:
+    recipe = replace(RECIPE, epochs=60, early_stopping=2, precision=precision)
     run = keep(tmp_path / "all", recipes=recipe)
     assert run.committee is not None
     assert all(member.finished for member in run.members)
     for number in range(1, MEMBERS + 1):
         train(NETWORK, TRAIN, VALIDATION, replace(recipe, seed=7 + number - 1),
               tmp_path / f"alone-{number}")  # fmt: skip
-        assert_alike(tmp_path / f"all/member-{number}", tmp_path / f"alone-{number}", 2e-5)
+        alone = tmp_path / f"alone-{number}"
+        assert_alike(tmp_path / f"all/member-{number}", alone, tolerance)
+
+
+def test_who_is_behind_goes_first_and_no_further_than_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = []
+
+    def advance_all(program: Any, learners: list[Any], *asked: Any) -> list[tuple[Any, None]]:
+        made.append((len(asked[2][0]), *asked[-3:]))
+        return [(learner, None) for learner in learners]
+
+    def go(meeting: together.Meeting, seat: int, step: int, last: int) -> None:
+        program = SimpleNamespace(precision="float32")
+        with together.seated(meeting, seat):
+            while step < last:
+                orders = np.zeros((1, 10), np.int32)
+                call = together.Call(program, None, None, None, orders, orders, None, np.uint32(0),
+                                     0, 1, step, last)  # fmt: skip
+                step = together.advanced(call).last_step
+
+    monkeypatch.setattr(together, "_advance_all", advance_all)
+    meeting = together.Meeting(3)
+    with ThreadPoolExecutor(3) as pool:
+        for seat, (step, last) in enumerate([(2, 10), (5, 8), (0, 10)]):
+            pool.submit(go, meeting, seat, step, last)
+    # three places a call, whoever they are filled by; epochs, first and last step
+    assert made == [(3, 1, 0, 2), (3, 1, 2, 5), (3, 1, 5, 8), (3, 1, 8, 10)]
 
 
 # ---- stopping and going on

@@ -32,6 +32,7 @@ COPIES = {  # of an image, for ``with_moved_copies``: views of it
         for pair in product(("", "up-1", "down-1"), ("", "left-1", "right-1"))
     ),
     "rotate": ("", "clockwise-7", "anticlockwise-7"),
+    "flip": ("", "flip"),
 }
 
 
@@ -245,9 +246,10 @@ def with_moved_copies(model: Model | Committee, names: str) -> Committee:
     """Return a committee of ``model`` and itself, asked about moved copies of each image.
 
     ``names``: "shift" for the nine shifts by up to a pixel; "rotate" for turns by 0 and 7 degrees
-    both ways; "shift,rotate" for all 27 of them. The answer is the mean over the copies, or, of a
-    committee that votes, the vote of all. (Test-time
-    augmentation: Krizhevsky, Sutskever and Hinton 2012, section 4.1, with other copies.)
+    both ways; "flip" for the image and its mirror image, which is not for digits; "shift,rotate"
+    for all 27 of both, and so on. The answer is the mean over the copies, or, of a committee that
+    votes, the vote of all. (Test-time augmentation: Krizhevsky, Sutskever and Hinton 2012, section
+    4.1, with other copies: they take five parts of 224 pixels and the mirror image of each.)
     """
     copies: tuple[str, ...] = ("",)
     for name in names.split(","):

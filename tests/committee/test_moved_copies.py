@@ -8,7 +8,7 @@ from deltarule.committee import Committee, with_moved_copies
 from deltarule.data import Dataset
 from deltarule.data.views import view
 from deltarule.learning import evaluate
-from deltarule.network import Model, Network
+from deltarule.network import Activation, Dense, Flatten, Model, Network
 
 
 def model(seed=0):
@@ -20,7 +20,10 @@ def model(seed=0):
 X = np.random.default_rng(1).integers(0, 3, (20, 4, 4)).astype(np.uint8)
 
 
-@pytest.mark.parametrize(("names", "copies"), [("shift", 9), ("rotate", 3), ("shift,rotate", 27)])
+@pytest.mark.parametrize(
+    ("names", "copies"),
+    [("shift", 9), ("rotate", 3), ("flip", 2), ("shift,rotate", 27), ("shift,flip", 18)],
+)
 def test_every_copy_is_asked_once_and_the_image_itself_too(names, copies):
     asked = with_moved_copies(model(), names)
     assert len(asked.members) == len(set(asked.views)) == copies
@@ -77,5 +80,16 @@ def test_it_is_evaluated_as_any_model():
 
 
 def test_an_unknown_name_is_refused():
-    with pytest.raises(ValueError, match=r"--tta must be one of shift, rotate; got 'flip'"):
-        with_moved_copies(model(), "flip")
+    with pytest.raises(ValueError, match=r"--tta must be one of shift, rotate, flip; got 'turn'"):
+        with_moved_copies(model(), "turn")
+
+
+def test_colour_images_are_moved_and_mirrored_too():
+    network = Network(Flatten(), Dense(2), Activation("softmax"), shape=(4, 4, 3))
+    params, state = network.init(np.random.default_rng(0))
+    colours = np.random.default_rng(1).integers(0, 3, (20, 4, 4, 3)).astype(np.uint8)
+    asked = Model(network, params, state, (4, 4, 3), classes=("a", "b"))
+    mean = (asked.outputs(colours) + asked.outputs(colours[:, :, ::-1])) / 2
+    np.testing.assert_allclose(with_moved_copies(asked, "flip").outputs(colours), mean, rtol=1e-6)
+    assert np.abs(mean - asked.outputs(colours)).max() > 0.01
+    assert with_moved_copies(asked, "shift,rotate").outputs(colours).shape == (20, 2)

@@ -214,8 +214,10 @@ def test_unknown_views(name, said):
     [
         ("width-29", (1, 28, 28), "'width-29' does not fit: it needs 29 pixels and has 28"),
         ("pad-27", (1, 28, 20), "'pad-27' does not fit: it needs 28 pixels and has 27"),
-        ("deskew", (1, 28), "grey images"),
-        ("deskew", (1, 28, 28, 3), r"got shape \(1, 28, 28, 3\)"),
+        ("deskew", (1, 28), "grey images.*reshape rows of pixels first"),
+        ("deskew", (1, 28, 28, 3), r"grey .* got shape \(1, 28, 28, 3\); choose another view"),
+        ("width-9", (1, 28, 28, 3), r"view 'width' is of grey images"),
+        ("flip", (1, 28), r"'flip' is of images, \[n, h, w, channels\], got shape \(1, 28\); resh"),
     ],
 )
 def test_images_that_do_not_fit(name, shape, said):
@@ -249,3 +251,21 @@ def test_turns_go_round_and_back():
     assert view("clockwise-90")(dot)[0, 4, 7] == 200
     assert view("anticlockwise-90")(dot)[0, 4, 1] == 200
     assert np.array_equal(view("clockwise-90+anticlockwise-90")(dot), dot)
+
+
+def test_flipped_by_hand():
+    assert view("flip")(np.array([[[1, 2, 3], [4, 5, 6]]])).tolist() == [[[3, 2, 1], [6, 5, 4]]]
+
+
+@pytest.mark.parametrize(
+    "name", ["flip", "up-1", "right-2", "clockwise-7", "pad-12", "flip+left-1", "original"]
+)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_colours_are_changed_one_by_one(name, channels):
+    x = np.random.default_rng(3).integers(0, 256, (5, 9, 8, channels)).astype(np.uint8)
+    got = view(name)(x)
+    side = (12, 12) if name == "pad-12" else (9, 8)
+    assert (got.shape, got.dtype) == ((5, *side, channels), np.uint8)
+    for channel in range(channels):
+        np.testing.assert_array_equal(got[..., channel], view(name)(x[..., channel]))
+    assert view(name)(x[:0]).shape == (0, *side, channels)

@@ -26,7 +26,9 @@ def evaluate(
     cost: Annotated[str, typer.Option("--cost", help="cross_entropy or quadratic.")] = "",
     tta: Annotated[
         str,
-        typer.Option("--tta", help="Average over moved copies: shift, rotate, or shift,rotate."),
+        typer.Option(
+            "--tta", help="Average over moved copies: shift, rotate, flip, or shift,flip."
+        ),
     ] = "",
     delimiter: Delimiter = None,
     encoding: Encoding = "utf-8",

@@ -19,23 +19,25 @@ from deltarule.choices import choose
 from deltarule.data.dataset import Dataset
 from deltarule.errors import DataError
 
-Images = npt.NDArray[Any]  # [n, h, w] or [n, h, w, 1]
+Images = npt.NDArray[Any]  # [n, h, w] or [n, h, w, channels]
 View = Callable[[Images], Images]
 
 NAMES = ("original", "deskew", "width-14", "pad-29", "up-1", "down-1", "left-1", "right-1",
-         "clockwise-7", "anticlockwise-7")  # the numbers as examples  # fmt: skip
+         "clockwise-7", "anticlockwise-7", "flip")  # the numbers as examples  # fmt: skip
+OF_INK = ("deskew", "width")  # what they do depends on where an image is bright: grey images only
 AT_ONCE = 2000  # images worked on together, so that the numbers in between need little memory
 
 
 def view(name: str) -> View:
-    """Return the function from images [n, h, w] or [n, h, w, 1] to the view called ``name``.
+    """Return the function from images, [n, h, w] or [n, h, w, channels], to the view ``name``.
 
     "original" changes nothing, and takes any array. "width-14" makes what is not 0 in an image 14
     pixels wide and puts it in the middle, its height unchanged. "deskew" takes the slant out.
     "pad-29" adds zeros around up to 29 x 29. "up-1", "down-1", "left-1" and "right-1" move the
     image by a pixel, what moves in being 0; "clockwise-7" and "anticlockwise-7" turn it by 7
-    degrees. Several are joined, the first one first: "deskew+pad-29". Values keep their type,
-    integers are rounded.
+    degrees; "flip" mirrors left and right, which is not for digits. Several are joined, the first
+    one first: "deskew+pad-29". Values keep their type, integers are rounded. Colour images have
+    all views but those that look for ink, "width-14" and "deskew".
 
     Raises ``ValueError`` for another name, and ``DataError`` if the images do not fit.
 
@@ -90,27 +92,43 @@ def _view(name: str) -> View:
     """Return one view; of ``name`` "width-14" the 14 is a number of pixels."""
     numbered = re.fullmatch(r"([a-z]+)-([1-9]\d{0,3})", name)
     if numbered and numbered[1] in _NUMBERED:
-        return partial(_on_images, partial(_NUMBERED[numbered[1]], size=int(numbered[2])))
+        change = partial(_NUMBERED[numbered[1]], size=int(numbered[2]))
+        return partial(_on_images, numbered[1], change)
     choose("view", name, dict.fromkeys(NAMES))
-    return partial(_on_images, _deskewed) if name == "deskew" else lambda x: x
+    return partial(_on_images, name, _NAMED[name]) if name in _NAMED else lambda x: x
 
 
-def _on_images(change: View, x: Images) -> Images:
+def _on_images(name: str, change: View, x: Images) -> Images:
     """Return ``change`` of images as floats, part by part, in the type and shape they came."""
-    if x.ndim not in (3, 4) or x.shape[3:] not in ((), (1,)):
+    grey = x.shape[3:] in ((), (1,))
+    if x.ndim not in (3, 4) or (name in OF_INK and not grey):
+        wanted = "grey images, [n, h, w] or [n, h, w, 1]"
         raise DataError(
-            "views other than 'original' are of grey images, [n, h, w] or [n, h, w, 1], got "
-            f"shape {x.shape}; reshape rows of pixels first."
-        )
+            f"view {name!r} is of {wanted if name in OF_INK else 'images, [n, h, w, channels]'}, "
+            f"got shape {x.shape}; " + ("choose another view." if x.ndim == 4 else
+                                        "reshape rows of pixels first.")
+        )  # fmt: skip
     if not len(x):  # what an empty set becomes, is seen from one image
-        return _on_images(change, np.zeros((1, *x.shape[1:]), x.dtype))[:0]
+        return _on_images(name, change, np.zeros((1, *x.shape[1:]), x.dtype))[:0]
     parts = []
     for first in range(0, len(x), AT_ONCE):
-        part = x[first : first + AT_ONCE]
-        changed = change(part.reshape(part.shape[:3]).astype(np.result_type(x, np.float32)))
+        planes = _planes(x[first : first + AT_ONCE]).astype(np.result_type(x, np.float32))
+        changed = change(planes)
         changed = np.rint(changed) if x.dtype.kind in "ui" else changed
-        parts.append(changed.astype(x.dtype).reshape(*changed.shape, *x.shape[3:]))
+        parts.append(_put_together(changed.astype(x.dtype), x.shape[3:]))
     return np.concatenate(parts)
+
+
+def _planes(x: Images) -> Images:
+    """Return each channel of each image as an image of its own, [n channels, h, w]."""
+    return x if x.ndim == 3 else np.moveaxis(x, 3, 1).reshape(-1, *x.shape[1:3])
+
+
+def _put_together(planes: Images, channels: tuple[int, ...]) -> Images:
+    """Return the images of which ``planes`` are the channels."""
+    if not channels:
+        return planes
+    return np.moveaxis(planes.reshape(-1, *channels, *planes.shape[1:]), 1, 3)
 
 
 def _padded(x: Images, size: int) -> Images:
@@ -188,6 +206,11 @@ def _turned(x: Images, size: int, sign: int) -> Images:
     return np.asarray(rotate(x, sign * size, axes=(1, 2), reshape=False, order=1))
 
 
+def _flipped(x: Images) -> Images:
+    return x[:, :, ::-1]
+
+
+_NAMED: dict[str, View] = {"deskew": _deskewed, "flip": _flipped}
 _NUMBERED: dict[str, Callable[..., Images]] = {
     "width": _of_width,
     "pad": _padded,

@@ -19,6 +19,7 @@ from deltarule.data import Dataset
 from deltarule.errors import DivergedError
 from deltarule.learning.callbacks import Callback, EarlyStopping
 from deltarule.learning.examples import cut, example_weights
+from deltarule.learning.heap import kept
 from deltarule.learning.measure import chunk
 from deltarule.learning.orders import alternating, emphasized
 from deltarule.learning.pages import Feed, Pages, each_cost_of, few, provided, total_of
@@ -178,7 +179,7 @@ class Run:
 
     def go(self) -> None:
         """Run until the last epoch or a reason to stop."""
-        with _ctrl_c_stops(self), contextlib.closing(self):
+        with _ctrl_c_stops(self), contextlib.closing(self), kept(self.plan.room):
             self._tell("started")
             for callback in self.callbacks:
                 if isinstance(callback, EarlyStopping):

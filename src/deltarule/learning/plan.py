@@ -51,6 +51,7 @@ class Plan:
         kernels: how convolutions and products are worked out.
         part: the most examples of a batch to work on together; None for all.
         at_once: the same where costs are only measured.
+        room: about how many bytes of the processor's memory a call works in.
         reasons: a sentence for each choice but the calls, and why; see ``explain``.
     """
 
@@ -60,6 +61,7 @@ class Plan:
     kernels: Kernels = field(default_factory=kernels.usual)
     part: int | None = None
     at_once: int | None = None
+    room: int = 0
     reasons: tuple[str, ...] = ()
 
     def after(self, steps: int, seconds: float) -> int:
@@ -119,6 +121,7 @@ def make_plan(
         kernels=chosen,
         part=part,
         at_once=at_once,
+        room=_room(network, shape, part or batch_size, precision) if backend == "cpu" else 0,
         reasons=(
             f"device: {backend}",
             *_of_convolution(network, chosen, backend),
@@ -129,6 +132,13 @@ def make_plan(
             f"batch: {_of_batch(batch_size, examples % batch_size, part)}",
         ),
     )  # fmt: skip
+
+
+def _room(network: Network, shape: Shape, examples: int, precision: str) -> int:
+    """Return the bytes of a gradient and of all that the layers hand on."""
+    outputs = sum(math.prod(gives) for _, _, gives in walk(network.layers, network.shape or shape))
+    numbers = network.count(shape) + examples * outputs
+    return numbers * (8 if precision == "float64" else 4)
 
 
 # Why, in words.

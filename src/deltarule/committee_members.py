@@ -9,8 +9,12 @@ from deltarule.data import Dataset
 from deltarule.data.unread import unread
 from deltarule.data.views import view, viewed
 from deltarule.learning import Recipe
-from deltarule.learning.setup import check_data
+from deltarule.learning.plan import room_of
+from deltarule.learning.setup import USUAL_BATCH_SIZE, check_data
 from deltarule.network import Network
+
+MOST_IN_ONE = 32  # members: with 80 tiny ones it takes half a minute to compile
+ROOM_IN_ONE = 1 << 30  # bytes of gradients and of what layers hand on
 
 T = TypeVar("T")
 
@@ -85,21 +89,32 @@ def _each(name: str, value: T | Sequence[T], kind: type[T], members: int) -> lis
 
 
 def in_one_program(
-    members: Sequence[Numbered], most: int, training: Dataset, validation: Dataset | None
+    members: Sequence[Numbered], most: int | None, training: Dataset, validation: Dataset | None
 ) -> list[list[Numbered]]:
     """Return the members in groups of at most ``most``, each of which can learn in one program.
 
     They do if they differ in their seeds alone and see the same examples, all of them in memory.
+    With None, as many are together as memory should hold and as are compiled in some seconds.
     """
     groups: list[list[Numbered]] = []
     for number, member in members:
         recipe = member.recipe
         cuts_its_own = recipe.early_stopping is not None and validation is None
         alone = cuts_its_own or recipe.method.all_data or unread(training.x) is not None
+        limit = 1 if alone else most or _most(member, training)
         for group in groups:
-            if not alone and len(group) < most and member.is_like(group[0][1]):
+            if len(group) < limit and member.is_like(group[0][1]):
                 group.append((number, member))
                 break
         else:
             groups.append([(number, member)])
     return groups
+
+
+def _most(member: Member, training: Dataset) -> int:
+    """Return how many like ``member`` may learn in one program if nobody says how many."""
+    recipe = member.recipe
+    examples = min(recipe.batch_size or USUAL_BATCH_SIZE, len(training))
+    shape = viewed(training[:1], member.view).shape
+    each = room_of(member.network, shape, examples, recipe.precision)
+    return max(1, min(MOST_IN_ONE, ROOM_IN_ONE // each))

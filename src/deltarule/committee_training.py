@@ -12,11 +12,11 @@ import os
 import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from deltarule.choices import choose
 from deltarule.committee import COMBINE, ORIGINAL, Committee
@@ -32,7 +32,7 @@ from deltarule.data.views import viewed
 from deltarule.errors import CheckpointError
 from deltarule.files import load_model, save_model
 from deltarule.learning import Callback, Recipe, Run
-from deltarule.learning.together import Meeting, provided_once, seated
+from deltarule.learning.together import Alone, Meeting, Seat, seated
 from deltarule.network import Model, Network, kernels
 from deltarule.runs import CONFIG, DATA, ENVIRONMENT, MODEL, RunFolder
 from deltarule.storage import printable
@@ -115,15 +115,16 @@ def train_committee(
         callbacks: told of every member's run, one thing at a time but in any thread; or a function
             that returns those of member 1, 2, ... If one of them stops its run, all runs stop
             after the call under way, with a checkpoint each.
-        jobs: how many members to train at a time; by default all where they are ``mapped``, else
-            as many as there are cores on a CPU, and one after another elsewhere.
+        jobs: how many members to train at a time; by default as many as there are cores on a CPU,
+            and one after another elsewhere; where they are ``mapped``, as many as memory should
+            hold, but at most 32.
         mapped: whether members that differ in nothing but their seeds learn in one program,
             mapped over them; by default on an accelerator, and not on a CPU, where it is slower.
-            Members that cannot learn so are trained one after another.
+            Those that cannot learn so are trained as if it were False.
 
     A kill costs the work since the last checkpoint of each member under way, and no more. Each
     member equals, bit for bit, what ``train`` makes of the same network, data and recipe; where
-    members are mapped, up to rounding, which ``jobs`` may change too.
+    members are mapped, up to rounding, which another number of them in one program changes too.
     Ctrl-C stops all members after the call under way, with a warning.
 
     Raises what ``train`` raises, when one member does; the others are stopped, with a checkpoint.
@@ -142,8 +143,8 @@ def train_committee(
     wanted = wanted_members(networks, recipes, views, members)
     choose("combine", combine, dict.fromkeys(COMBINE))
     check_together(wanted, training, combine)
-    mapped = _usually_mapped() if mapped is None else mapped
-    jobs = _jobs(jobs, members, mapped)
+    validation = validation if validation else None  # an empty one is none
+    groups = _groups(wanted, training, validation, jobs, mapped)
     each_view = tuple(member.view for member in wanted)
     facts = {"members": members, "views": list(each_view), "combine": combine}
     keep = {
@@ -159,7 +160,7 @@ def train_committee(
         if record is not None and not resume:
             home.write_json(DATA, record)
         team = _Team(home.path, training, validation, callbacks, resume, keep)
-        runs = team.train(wanted, jobs, mapped)
+        runs = team.train(groups)
         home.write_json(CONFIG, asked)  # of a resumed one only now: the members have accepted it
         home.write_json(ENVIRONMENT, environment())
         committee = None
@@ -171,23 +172,69 @@ def train_committee(
     return CommitteeRun(committee, runs, None if committee else team.stopped)
 
 
-def side_by_side(members: int, jobs: int | None = None, mapped: bool | None = None) -> str:
-    """Return in words how many of so many members would be trained at a time, and why.
+class _Group(NamedTuple):
+    """Members that are trained ``at_once`` at a time, or in one program."""
 
-    >>> side_by_side(3, jobs=2, mapped=False)
+    members: Sequence[Numbered]
+    at_once: int
+    mapped: bool
+
+    def describe(self) -> str:
+        """Say so in words."""
+        if self.mapped:
+            numbers = ", ".join(str(number) for number, _ in self.members)
+            return f"{numbers} in one program, mapped over them"
+        if self.at_once > 1:
+            return f"{self.at_once} at a time: a thread each, which share the cores"
+        return "one after another"
+
+
+def side_by_side(
+    networks: Network | Sequence[Network],
+    training: Dataset,
+    validation: Dataset | None,
+    recipes: Recipe | Sequence[Recipe],
+    *,
+    members: int,
+    views: str | Sequence[str] = ORIGINAL,
+    jobs: int | None = None,
+    mapped: bool | None = None,
+) -> str:
+    """Return in words how the members would be trained that ``train_committee`` is asked for.
+
+    >>> xor = Dataset([[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0])
+    >>> asked = Network([2, 8, 2]), xor, None, Recipe()
+    >>> side_by_side(*asked, members=3, jobs=2, mapped=False)
     '3 members, 2 at a time: a thread each, which share the cores'
-    >>> side_by_side(3, mapped=True)
-    '3 members, 3 at a time: one program mapped over those that differ in their seeds alone'
+    >>> side_by_side(*asked, members=3, mapped=True)
+    '3 members, 1, 2, 3 in one program, mapped over them'
     """
-    mapped = _usually_mapped() if mapped is None else mapped
-    at_once = _jobs(jobs, members, mapped)
-    how = (
-        "one program mapped over those that differ in their seeds alone" if mapped
-        else "a thread each, which share the cores"
-    )  # fmt: skip
-    if at_once > 1:
-        return f"{members} members, {at_once} at a time: {how}"
-    return f"{members} members, one after another" if members > 1 else "1 member"
+    wanted = wanted_members(networks, recipes, views, members)
+    if members == 1:
+        return "1 member"
+    groups = _groups(wanted, training, validation if validation else None, jobs, mapped)
+    return f"{members} members, {'; '.join(group.describe() for group in groups)}"
+
+
+def _groups(
+    members: Sequence[Member],
+    training: Dataset,
+    validation: Dataset | None,
+    jobs: int | None,
+    mapped: bool | None,
+) -> list[_Group]:
+    """Return who is trained with whom; the groups come one after another."""
+    if jobs is not None and jobs < 1:
+        raise ValueError(f"jobs must be at least 1, got {jobs}.")
+    on_cpu = kernels.current_backend() == "cpu"
+    alone, groups = list(enumerate(members, 1)), []
+    if mapped or (mapped is None and not on_cpu):
+        found = in_one_program(alone, jobs, training, validation)
+        groups = [_Group(group, len(group), mapped=True) for group in found if len(group) > 1]
+        alone = [group[0] for group in found if len(group) == 1]
+    # An accelerator works on one program at a time: threads would only take turns on it.
+    at_once = min(len(alone), jobs or (os.cpu_count() or 1 if on_cpu else 1))
+    return [*groups, *([_Group(alone, at_once, mapped=False)] if alone else [])]
 
 
 class _Team:
@@ -208,64 +255,72 @@ class _Team:
         self.lock = threading.Lock()
         self.stopped: str | None = None
 
-    def train(self, members: Sequence[Member], jobs: int, mapped: bool) -> tuple[MemberRun, ...]:
-        """Train ``jobs`` members at a time; return the runs that were begun."""
-        numbered = list(enumerate(members, 1))
-        groups = (
-            in_one_program(numbered, jobs, self.training, self.validation) if mapped
-            else [numbered]
-        )  # fmt: skip
-        runs: list[MemberRun] = []
-        for group in groups:
-            runs += self._train_group(group, len(group) if mapped else jobs, mapped)
+    def train(self, groups: Sequence[_Group]) -> tuple[MemberRun, ...]:
+        """Train one group after another; return the runs that were begun."""
+        runs = [run for group in groups for run in self._train_group(group)]
         return tuple(sorted(runs, key=lambda run: run.number))
 
-    def _train_group(self, group: Sequence[Numbered], jobs: int, mapped: bool) -> list[MemberRun]:
-        meeting = Meeting(len(group))
-        with ThreadPoolExecutor(jobs) as pool:
-            futures = []
+    def _train_group(self, group: _Group) -> list[MemberRun]:
+        meeting = Meeting(len(group.members))
+        links = [_Link(self, self._given(number)) for number, _ in group.members]
+        if group.mapped:  # or their calls would not be alike
+            every_epoch = any(link.every_epoch for link in links)
+            for link in links:
+                link.every_epoch = every_epoch
+        futures: list[Future[MemberRun | None]] = []
+        with ThreadPoolExecutor(group.at_once) as pool:
             try:
-                for seat, (number, member) in enumerate(group):
-                    place = seated(meeting, seat) if mapped and len(group) > 1 else nullcontext()
-                    futures.append(pool.submit(self._run, number, member, place))
+                for seat, (numbered, link) in enumerate(zip(group.members, links, strict=True)):
+                    place = seated(Seat(meeting, seat)) if group.mapped else nullcontext(Alone())
+                    futures.append(pool.submit(self._run, *numbered, link, place))
                 wait(futures)
             except KeyboardInterrupt:
                 self.stop("interrupted")
-                warnings.warn("Training interrupted by user.", stacklevel=4)
-                wait(futures)
+                warnings.warn("Training interrupted by user.", stacklevel=5)
+            except BaseException:
+                self.stop("a thread could not be started")
+                raise
+            finally:
+                for seat in range(len(futures), len(group.members)):
+                    meeting.leave(seat)  # the others would wait for whom nobody starts
         return [run for future in futures if (run := future.result()) is not None]
+
+    def _given(self, number: int) -> Sequence[Callback]:
+        return self.callbacks(number) if callable(self.callbacks) else self.callbacks
 
     def stop(self, reason: str) -> None:
         """End every run after its call under way."""
         self.stopped = self.stopped or reason
 
     def _run(
-        self, number: int, member: Member, place: AbstractContextManager[None]
+        self,
+        number: int,
+        member: Member,
+        link: "_Link",
+        place: AbstractContextManager[Seat | Alone],
     ) -> MemberRun | None:
-        with place:  # to be left in any case: the others wait for it
+        with place as here:  # to be left in any case: the others wait for it
             if self.stopped:
                 return None
             try:
-                return self._trained(number, member)
+                return self._trained(number, member, link, here)
             except BaseException as error:
                 error.add_note(f"(while training member {number} of the committee)")
                 self.stop(f"member {number} failed")
                 raise
 
-    def _trained(self, number: int, member: Member) -> MemberRun:
+    def _trained(self, number: int, member: Member, link: "_Link", here: Seat | Alone) -> MemberRun:
+        def shown(data: Dataset) -> Dataset:
+            return here.provided("view", data, lambda: viewed(data, member.view))
+
         folder = self.folder / f"member-{number}"
-        given = self.callbacks(number) if callable(self.callbacks) else self.callbacks
-        link = _Link(self, given)
         run = train(
-            member.network, self._shown(self.training, member.view),
-            self.validation and self._shown(self.validation, member.view), member.recipe, folder,
+            member.network, shown(self.training), self.validation and shown(self.validation),
+            member.recipe, folder,
             resume=self.resume and (folder / CONFIG).exists(), callbacks=[link], **self.keep,
         )  # fmt: skip
         finished = run.state.epoch == member.recipe.epochs or not link.interrupted
         return MemberRun(number, folder, run.history, run.stopped, run.resumed_at, finished)
-
-    def _shown(self, data: Dataset, name: str) -> Dataset:
-        return provided_once("view", data, lambda: viewed(data, name))
 
 
 class _Link(Callback):
@@ -298,20 +353,6 @@ class _Link(Callback):
         elif self.team.stopped:
             run.stop(self.team.stopped)
         self.interrupted = self.interrupted or (run.stopped is not None and not before)
-
-
-def _usually_mapped() -> bool:
-    return kernels.current_backend() != "cpu"
-
-
-def _jobs(jobs: int | None, members: int, mapped: bool) -> int:
-    if jobs is None:
-        # An accelerator works on one program at a time: threads would only take turns on it.
-        threads = os.cpu_count() or 1 if kernels.current_backend() == "cpu" else 1
-        jobs = members if mapped else threads
-    if jobs < 1:
-        raise ValueError(f"jobs must be at least 1, got {jobs}.")
-    return min(jobs, members)
 
 
 def _check_same(home: RunFolder, facts: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from cli_commands import Run, slowly, start, write_images
 import deltarule
 from deltarule import Committee, data
 from deltarule.committee import with_moved_copies
-from deltarule.network import companion
+from deltarule.network import companion, kernels
 
 DIGITS = ("train", "digits", "--network", "64,16,10", "--epochs", "3")
 
@@ -186,6 +186,11 @@ def test_the_plan_of_a_committee_has_all_its_members(
     assert calls[0] != calls[1]  # 841 pixels are more than 64
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
     assert explained(run, *options)[0] == "committee: 3 members, one after another"
+    three = explained(run, *options, "--jobs", "3")[0]
+    assert three == "committee: 3 members, 3 at a time: a thread each, which share the cores"
+    monkeypatch.setattr(kernels, "current_backend", lambda: "gpu")
+    mapped = "committee: 3 members, 1, 3 in one program, mapped over them; one after another"
+    assert explained(run, *options)[0] == mapped
 
 
 @pytest.mark.parametrize(
@@ -236,9 +241,9 @@ def test_moved_copies_are_averaged(run: Run) -> None:
     out = run("evaluate", "run", "digits", "--tta", "shift,rotate").out
     assert re.match(rf"accuracy: +{100 * expected.accuracy:.2f} %", out)
     assert "members" not in out
-    wrong = run("evaluate", "run", "digits", "--tta", "flip")
+    wrong = run("evaluate", "run", "digits", "--tta", "turn")
     assert wrong.code == 2
-    assert "--tta must be one of shift, rotate" in wrong.err
+    assert "--tta must be one of shift, rotate, flip" in wrong.err
 
 
 def guo(outputs: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:

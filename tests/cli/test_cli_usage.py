@@ -80,6 +80,8 @@ WRONG: list[tuple[str, int, str]] = [  # command line, exit code, part of what i
     ("train digits --schedule inverse --decay-every 2", 2, "--decay-every needs --schedule step"),
     ("train --resume run --out other", 2, "--out and --resume exclude each other"),
     ("train digits --force", 2, "--force goes with --resume"),
+    ("train digits --jobs 2", 2, "it goes with --committee"),
+    ("train digits --committee 2 --jobs 0 --epochs 1", 2, "jobs must be at least 1, got 0"),
     ("train --resume nowhere", 5, "nowhere is no run folder"),
     ("train --resume file", 5, "file is no run folder"),
     ("train --resume empty", 5, "empty is no run folder: it has no config.json"),

@@ -3,12 +3,14 @@
 import os
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
@@ -19,7 +21,7 @@ from deltarule.committee_training import CommitteeRun, side_by_side, train_commi
 from deltarule.data.augment import Augment
 from deltarule.data.unread import Unread
 from deltarule.errors import DivergedError
-from deltarule.learning import Run, plan, step, together
+from deltarule.learning import Run, fit, plan, step, together
 from deltarule.network import Activation, BatchNorm, Conv, Dense, Dropout, Flatten, MaxPool, kernels
 from deltarule.runs import RunFolder
 from deltarule.training import train
@@ -59,6 +61,12 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("whole")
     keep(folder)
     return everything(folder)
+
+
+def put(patch: pytest.MonkeyPatch, name: str, function: Any) -> None:
+    """Put ``function`` where a compiled one was, of which no programs are kept."""
+    function._cache_size = lambda: 0
+    patch.setattr(together, name, function)
 
 
 def assert_alike(one: Path, other: Path, tolerance: float) -> None:
@@ -134,9 +142,7 @@ def test_one_program_for_all_calls_and_none_for_one_member(
 def test_a_call_may_be_of_many_epochs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     epochs = []
     make = together._advance_all
-    monkeypatch.setattr(
-        together, "_advance_all", lambda *asked: epochs.append(asked[-3]) or make(*asked)
-    )
+    put(monkeypatch, "_advance_all", lambda *asked: epochs.append(asked[-3]) or make(*asked))
     keep(tmp_path)
     assert epochs == [RECIPE.epochs]
 
@@ -167,14 +173,15 @@ def test_who_is_behind_goes_first_and_no_further_than_the_next(
 
     def go(meeting: together.Meeting, seat: int, step: int, last: int) -> None:
         program = SimpleNamespace(precision="float32")
-        with together.seated(meeting, seat):
+        with together.seated(together.Seat(meeting, seat)):
+            place = together.place()
             while step < last:
                 orders = np.zeros((1, 10), np.int32)
                 call = together.Call(program, None, None, None, orders, orders, None, np.uint32(0),
                                      0, 1, step, last)  # fmt: skip
-                step = together.advanced(call).last_step
+                step = place.advance(call).last_step
 
-    monkeypatch.setattr(together, "_advance_all", advance_all)
+    put(monkeypatch, "_advance_all", advance_all)
     meeting = together.Meeting(3)
     with ThreadPoolExecutor(3) as pool:
         for seat, (step, last) in enumerate([(2, 10), (5, 8), (0, 10)]):
@@ -218,16 +225,153 @@ def test_a_failure_is_raised_with_the_number_of_its_member(
     assert everything(tmp_path) == whole
 
 
-def test_a_call_that_fails_fails_in_all_members(
+def fail_at(number: int, error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the call of this number raise ``error``."""
+    calls = []
+    make = together._advance_all
+
+    def make_or_fail(*asked: Any) -> Any:
+        calls.append(asked)
+        if len(calls) == number:
+            raise error
+        return make(*asked)
+
+    put(monkeypatch, "_advance_all", make_or_fail)
+
+
+@pytest.mark.parametrize("error", [MemoryError("no room"), SystemExit(3)], ids=repr)
+def test_a_call_that_fails_is_told_once_and_costs_nobody_what_was_learned(
+    tmp_path: Path, whole: dict[str, Any], error: BaseException
+) -> None:
+    class EachEpoch(Callback):
+        """Asks for a call an epoch."""
+
+    with pytest.MonkeyPatch.context() as patch:
+        fail_at(3, error, patch)
+        with pytest.raises(type(error)) as caught:
+            keep(tmp_path, callbacks=[EachEpoch()])
+    assert caught.value is error
+    assert error.__notes__ == ["(while training member 1 of the committee)"]
+    for number in (2, 3):
+        with RunFolder(tmp_path / f"member-{number}") as folder:
+            found = folder.latest_checkpoint()
+        assert found is not None
+        assert len(found.header["history"]) == 2
+    run = keep(tmp_path, resume=True)
+    assert [member.resumed_at for member in run.members[1:]] == [2, 2]
+    assert everything(tmp_path) == whole
+
+
+def test_an_error_of_the_program_comes_as_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*arguments: Any) -> None:
-        raise MemoryError("no room")
+    def wrong(program: Any, learner: Any, *asked: Any) -> Any:
+        return learner if learner.cost > 0 else None  # which is not known while it is traced
 
-    monkeypatch.setattr(together, "_advance_all", full)
-    with pytest.raises(MemoryError, match="no room") as caught:
+    together._advance_all.clear_cache()
+    put(monkeypatch, "advance", wrong)
+    with pytest.raises(jax.errors.TracerBoolConversionError) as caught:
         keep(tmp_path)
-    assert caught.value.__notes__ == ["(while training member 1 of the committee)"]
+    together._advance_all.clear_cache()
+    assert [note for note in caught.value.__notes__ if "member" in note] == [
+        "(while training member 1 of the committee)"
+    ]
+
+
+def test_too_many_for_the_memory_of_the_device(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.")
+    fail_at(1, error, monkeypatch)
+    with pytest.raises(MemoryError, match=r"does not hold 3 members .* fewer at a time") as caught:
+        keep(tmp_path)
+    assert caught.value.__cause__ is error
+
+
+@pytest.mark.filterwarnings("default:Training interrupted by user")
+@pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), KeyboardInterrupt()])
+def test_members_that_nobody_starts_are_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    submit, begun = ThreadPoolExecutor.submit, []
+
+    def submit_two(self: Any, *work: Any) -> Any:
+        begun.append(work)
+        if len(begun) == 3:
+            raise error
+        return submit(self, *work)
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", submit_two)
+    if isinstance(error, KeyboardInterrupt):
+        with pytest.warns(UserWarning, match="interrupted"):
+            assert keep(tmp_path).stopped == "interrupted"
+    else:
+        with pytest.raises(RuntimeError, match="new thread"):
+            keep(tmp_path)
+
+
+def test_a_callback_may_train_a_network_of_its_own(tmp_path: Path, whole: dict[str, Any]) -> None:
+    found = []
+
+    class Inner(Callback):
+        def epoch_ended(self, run: Run) -> None:
+            found.append(fit(Network([4, 3, 2]), TRAIN, recipe=Recipe(epochs=1)).history[0])
+
+    keep(tmp_path, callbacks=[Inner()])
+    assert len(found) == MEMBERS * RECIPE.epochs
+    assert len({record["train_cost"] for record in found}) == 1
+    assert everything(tmp_path) == whole
+
+
+def test_slow_callbacks_make_no_shorter_calls(tmp_path: Path) -> None:
+    lengths = []
+
+    class Slow(Callback):
+        every_epoch = False
+
+        def advanced(self, run: Run) -> None:
+            time.sleep(0.05)
+            lengths.append(run.state.position)
+
+    many = Dataset(np.tile(X, (300, 1)), np.arange(300 * len(X)) % 2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plan, "CALL_SECONDS", 0.02)
+        run = keep(tmp_path, training=many, validation=None, callbacks=[Slow()],
+                   recipes=replace(RECIPE, epochs=2))  # fmt: skip
+    assert len(lengths) / MEMBERS < 40
+    waiting = 0.05 * len(lengths) / 2  # in an epoch, one after another
+    assert run.members[0].history[1]["seconds"] < waiting / 2
+
+
+@pytest.mark.parametrize("every", [True, False])
+def test_members_with_other_callbacks_have_the_same_calls(tmp_path: Path, every: bool) -> None:
+    class Mine(Callback):
+        def __init__(self, number: int) -> None:
+            self.every_epoch = every and number == 2
+
+    groups = []
+    make = together.Meeting._make
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            together.Meeting, "_make",
+            lambda self, group, ahead: groups.append(len(group)) or make(self, group, ahead),
+        )  # fmt: skip
+        keep(tmp_path, callbacks=lambda number: [Mine(number)])
+    assert groups == [MEMBERS] * (RECIPE.epochs if every else 1)
+
+
+def test_mapped_programs_are_forgotten_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(step, "KEPT_PROGRAMS", 2)
+    for size in (3, 4, 5, 6):
+        keep(tmp_path / str(size), recipes=replace(RECIPE, batch_size=size, epochs=1))
+    assert together._advance_all._cache_size() <= 2
+
+
+def test_an_empty_validation_set_is_none(tmp_path: Path, whole: dict[str, Any]) -> None:
+    for mapped in (False, True):
+        folder = tmp_path / str(mapped)
+        assert keep(folder, validation=VALIDATION[:0], mapped=mapped).committee is not None
+        assert "validation_cost" not in history(folder / "member-1")[0]
 
 
 KILL = """
@@ -289,7 +433,8 @@ def test_examples_are_on_the_device_once(tmp_path: Path) -> None:
 
     class Look(Callback):
         def started(self, run: Run) -> None:
-            held.add(id(run._feed.examples))
+            seen = run.train, run._feed.examples, run._validation
+            held.add(tuple(map(id, seen)))
 
     wide = Network([784, 3, 2])
     pictures = Dataset(RNG.integers(0, 256, (20, 28, 28)).astype(np.uint8), np.arange(20) % 2)
@@ -353,10 +498,31 @@ def test_those_that_stay_alone_are_trained_too(tmp_path: Path) -> None:
     assert history(alone) == history(tmp_path / "member-2")
 
 
+def words(**asked: Any) -> str:
+    options = {"networks": NETWORK, "recipes": RECIPE, "members": 4, **asked}
+    return side_by_side(options.pop("networks"), TRAIN, options.pop("validation", VALIDATION),
+                        options.pop("recipes"), **options)  # fmt: skip
+
+
 def test_accelerators_map_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert side_by_side(5).startswith(f"5 members, {min(os.cpu_count() or 1, 5)} at a time: a thr")
+    threads = f"4 members, {min(os.cpu_count() or 1, 4)} at a time: a thread each"
+    assert words().startswith(threads) or os.cpu_count() == 1
     monkeypatch.setattr(kernels, "current_backend", lambda: "gpu")
-    told = "5 members, 5 at a time: one program mapped over those that differ in their seeds alone"
-    assert side_by_side(5) == told
-    assert side_by_side(5, jobs=2) == told.replace("5 at", "2 at")
-    assert side_by_side(5, mapped=False) == "5 members, one after another"
+    assert words() == "4 members, 1, 2, 3, 4 in one program, mapped over them"
+    assert words(mapped=False) == words(recipes=Recipe(optimizer="lbfgs"))
+    assert words(mapped=False) == "4 members, one after another"
+    assert words(mapped=False, jobs=3).startswith("4 members, 3 at a time: a thread each")
+    assert words(members=1) == "1 member"
+    two = words(networks=[NETWORK, NETWORK, Network([4, 6, 2]), NETWORK])
+    assert two == "4 members, 1, 2, 4 in one program, mapped over them; one after another"
+    with pytest.raises(ValueError, match="jobs must be at least 1, got 0"):
+        words(jobs=0)
+
+
+def test_how_many_learn_in_one_program() -> None:
+    assert [len(group) for group in grouped(most=None, members=70)] == [32, 32, 6]
+    wide = Network([4, 8000, 8000, 2])  # half a gigabyte each with what the layers hand on
+    assert [len(group) for group in grouped(most=None, networks=wide)] == [4]
+    huge = Network([4, 16_000, 16_000, 2])
+    assert [len(group) for group in grouped(most=None, networks=huge)] == [1] * 4
+    assert [len(group) for group in grouped(most=2, networks=huge)] == [2, 2]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from deltarule.data import Dataset
+from deltarule.data import Dataset, views
 from deltarule.data.views import shifted_copies, view, viewed
 from deltarule.errors import DataError
 
@@ -214,10 +214,11 @@ def test_unknown_views(name, said):
     [
         ("width-29", (1, 28, 28), "'width-29' does not fit: it needs 29 pixels and has 28"),
         ("pad-27", (1, 28, 20), "'pad-27' does not fit: it needs 28 pixels and has 27"),
-        ("deskew", (1, 28), "grey images.*reshape rows of pixels first"),
-        ("deskew", (1, 28, 28, 3), r"grey .* got shape \(1, 28, 28, 3\); choose another view"),
-        ("width-9", (1, 28, 28, 3), r"view 'width' is of grey images"),
-        ("flip", (1, 28), r"'flip' is of images, \[n, h, w, channels\], got shape \(1, 28\); resh"),
+        ("deskew", (1, 28), r"'deskew' is of images, .* got shape \(1, 28\); give them this"),
+        ("deskew", (1, 28, 28, 3), r"grey images, .* got shape \(1, 28, 28, 3\); choose a view"),
+        ("width-9", (1, 28, 28, 3), "view 'width-9' looks for the ink of grey images"),
+        ("flip", (1, 28), r"'flip' is of images, .* got shape \(1, 28\)"),
+        ("left-1", (1, 8, 8, 3, 1), r"view 'left-1' is of images, .* got shape \(1, 8, 8, 3, 1\)"),
     ],
 )
 def test_images_that_do_not_fit(name, shape, said):
@@ -268,4 +269,22 @@ def test_colours_are_changed_one_by_one(name, channels):
     assert (got.shape, got.dtype) == ((5, *side, channels), np.uint8)
     for channel in range(channels):
         np.testing.assert_array_equal(got[..., channel], view(name)(x[..., channel]))
+    assert got.flags.c_contiguous
     assert view(name)(x[:0]).shape == (0, *side, channels)
+
+
+@pytest.mark.parametrize("name", ["left-1", "clockwise-7"])
+def test_parts_of_any_size_give_the_same(name, monkeypatch):
+    x = np.random.default_rng(4).integers(0, 256, (7, 6, 5, 3)).astype(np.uint8)
+    whole = view(name)(x)
+    for numbers in (1, 90, 200):  # one image at a time, one, two
+        monkeypatch.setattr(views, "AT_ONCE", numbers)
+        np.testing.assert_array_equal(view(name)(x), whole)
+
+
+def test_what_is_true_or_false_is_rounded():
+    bar = np.zeros((1, 9, 9), bool)
+    bar[0, 4, 1:8] = True
+    turned = view("clockwise-7")(bar)
+    assert turned.dtype == bool
+    np.testing.assert_array_equal(turned, view("clockwise-7")(255 * bar.astype(np.uint8)) > 127)

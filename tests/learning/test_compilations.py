@@ -115,7 +115,7 @@ def test_the_count_can_rise(counted):
 
 def test_the_cache_of_programs_is_bounded(monkeypatch):
     empty = jax.jit(advance.__wrapped__, static_argnums=0, donate_argnums=1)
-    for module in (step, importlib.import_module("deltarule.learning.fit")):
+    for module in (step, importlib.import_module("deltarule.learning.together")):
         monkeypatch.setattr(module, "advance", empty)
     monkeypatch.setattr(step, "KEPT_PROGRAMS", 2)
     sizes = []

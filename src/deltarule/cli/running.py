@@ -58,6 +58,7 @@ class Request:
     resume: Path | None
     force: bool
     checkpoint_every: int | None
+    jobs: int | None = None
     explain: bool = False
     dry: bool = False
 
@@ -74,7 +75,7 @@ def run(request: Request, *, as_json: bool, quiet: bool) -> int:
     if not quiet:
         _say_sizes(options["network"], networks, splits, members)
     if request.explain:
-        return _explain(networks, splits, recipe, members)
+        return _explain(networks, splits, recipe, members, request.jobs)
     if request.dry:
         return _dry_run(source, networks[0], _shapes(splits, members)[0], as_json=as_json)
     if not quiet:
@@ -107,8 +108,9 @@ def _train(
                 stood = [(run.resumed_at, run.history)]
             else:
                 together = train_committee(
-                    networks, splits.train, validation, recipe, folder, **members._asdict(), **keep
-                )
+                    networks, splits.train, validation, recipe, folder,
+                    jobs=request.jobs, **members._asdict(), **keep,
+                )  # fmt: skip
                 stood = [(each.resumed_at, each.history) for each in together.members]
     except ValueError:
         if fresh:
@@ -183,7 +185,11 @@ def _say_sizes(
 
 
 def _explain(
-    networks: list[Network], splits: Splits, recipe: Recipe, members: Members | None
+    networks: list[Network],
+    splits: Splits,
+    recipe: Recipe,
+    members: Members | None,
+    jobs: int | None,
 ) -> int:
     """Say how the run would be executed; of a committee each member, alike ones once."""
     if members is None:
@@ -194,7 +200,11 @@ def _explain(
         for number, (network, shape) in enumerate(shown, 1):
             plan = _plan(network, shape, len(splits.train), recipe)
             plans.setdefault(tuple(plan), []).append(str(number))
-        lines = [f"committee: {side_by_side(members.members)}"]
+        together = side_by_side(
+            networks, splits.train, splits.validation, recipe, jobs=jobs,
+            members=members.members, views=members.views,
+        )  # fmt: skip
+        lines = [f"committee: {together}"]
         for alike, numbers in plans.items():
             several = "s" if len(numbers) > 1 else ""
             lines += [f"member{several} {', '.join(numbers)}", *(f"  {line}" for line in alike)]
@@ -256,6 +266,8 @@ def _checked(request: Request) -> dict[str, Any]:
         options = _stored_options(request)
     elif request.force:
         raise ValueError("--force goes with --resume.")
+    if request.jobs is not None and options["committee"] is None:
+        raise ValueError("--jobs is how many members train at a time: it goes with --committee.")
     if options["source"] is None:
         raise ValueError(
             "SOURCE is missing: give digits, mnist, a table, or a folder of pictures or IDX files."

@@ -193,6 +193,9 @@ def train(
     combine: Annotated[
         str, _option("--combine", "mean of the outputs, or vote. [mean]", _COMMITTEE)
     ] = "mean",
+    jobs: Annotated[
+        int | None, _option("--jobs", "Members to train at a time. [one a core]", _COMMITTEE)
+    ] = None,
     validation: Annotated[
         str | None,
         _option("--validation", "Examples to hold out: a number or a share. [by source]", _RUN),
@@ -233,6 +236,7 @@ def train(
         resume=resume,
         force=force,
         checkpoint_every=checkpoint_every,
+        jobs=jobs,
         explain=explain_plan,
         dry=dry_run,
     )

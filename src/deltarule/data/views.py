@@ -25,7 +25,7 @@ View = Callable[[Images], Images]
 NAMES = ("original", "deskew", "width-14", "pad-29", "up-1", "down-1", "left-1", "right-1",
          "clockwise-7", "anticlockwise-7", "flip")  # the numbers as examples  # fmt: skip
 OF_INK = ("deskew", "width")  # what they do depends on where an image is bright: grey images only
-AT_ONCE = 2000  # images worked on together, so that the numbers in between need little memory
+AT_ONCE = 1 << 21  # numbers worked on together, so that those in between need little memory
 
 
 def view(name: str) -> View:
@@ -92,31 +92,36 @@ def _view(name: str) -> View:
     """Return one view; of ``name`` "width-14" the 14 is a number of pixels."""
     numbered = re.fullmatch(r"([a-z]+)-([1-9]\d{0,3})", name)
     if numbered and numbered[1] in _NUMBERED:
-        change = partial(_NUMBERED[numbered[1]], size=int(numbered[2]))
-        return partial(_on_images, numbered[1], change)
+        return partial(_on_images, name, partial(_NUMBERED[numbered[1]], size=int(numbered[2])))
     choose("view", name, dict.fromkeys(NAMES))
     return partial(_on_images, name, _NAMED[name]) if name in _NAMED else lambda x: x
 
 
 def _on_images(name: str, change: View, x: Images) -> Images:
     """Return ``change`` of images as floats, part by part, in the type and shape they came."""
-    grey = x.shape[3:] in ((), (1,))
-    if x.ndim not in (3, 4) or (name in OF_INK and not grey):
-        wanted = "grey images, [n, h, w] or [n, h, w, 1]"
-        raise DataError(
-            f"view {name!r} is of {wanted if name in OF_INK else 'images, [n, h, w, channels]'}, "
-            f"got shape {x.shape}; " + ("choose another view." if x.ndim == 4 else
-                                        "reshape rows of pixels first.")
-        )  # fmt: skip
+    _check_images(name, x)
     if not len(x):  # what an empty set becomes, is seen from one image
         return _on_images(name, change, np.zeros((1, *x.shape[1:]), x.dtype))[:0]
-    parts = []
-    for first in range(0, len(x), AT_ONCE):
-        planes = _planes(x[first : first + AT_ONCE]).astype(np.result_type(x, np.float32))
+    parts, at_once = [], max(1, AT_ONCE // max(1, x[0].size))
+    for first in range(0, len(x), at_once):
+        planes = _planes(x[first : first + at_once]).astype(np.result_type(x, np.float32))
         changed = change(planes)
-        changed = np.rint(changed) if x.dtype.kind in "ui" else changed
+        changed = np.rint(changed) if x.dtype.kind in "uib" else changed
         parts.append(_put_together(changed.astype(x.dtype), x.shape[3:]))
     return np.concatenate(parts)
+
+
+def _check_images(name: str, x: Images) -> None:
+    if x.ndim == 4 and x.shape[3] > 1 and name.startswith(OF_INK):
+        raise DataError(
+            f"view {name!r} looks for the ink of grey images, [n, h, w] or [n, h, w, 1], got shape "
+            f"{x.shape}; choose a view that moves, turns or flips images."
+        )
+    if x.ndim not in (3, 4):
+        raise DataError(
+            f"view {name!r} is of images, [n, h, w] or [n, h, w, channels], got shape {x.shape}; "
+            "give them this shape first."
+        )
 
 
 def _planes(x: Images) -> Images:
@@ -128,7 +133,8 @@ def _put_together(planes: Images, channels: tuple[int, ...]) -> Images:
     """Return the images of which ``planes`` are the channels."""
     if not channels:
         return planes
-    return np.moveaxis(planes.reshape(-1, *channels, *planes.shape[1:]), 1, 3)
+    images = np.moveaxis(planes.reshape(-1, *channels, *planes.shape[1:]), 1, 3)
+    return np.ascontiguousarray(images)
 
 
 def _padded(x: Images, size: int) -> Images:

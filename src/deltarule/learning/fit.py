@@ -38,8 +38,8 @@ from deltarule.learning.setup import (
     program_of,
 )
 from deltarule.learning.state import Record, TrainState
-from deltarule.learning.step import make_room, start
-from deltarule.learning.together import Call, Done, advanced, provided_once
+from deltarule.learning.step import start
+from deltarule.learning.together import Call, Done, make_room, place
 from deltarule.network.model import Model
 from deltarule.network.network import HostParams, Network
 from deltarule.seeds import generator
@@ -131,6 +131,7 @@ class Run:
                     "share of them is cut off; give validation as a Dataset."
                 )
             train, validation = cut(train, validation, recipe.seed)
+        self._place = place()
         self.network, self.recipe = network, recipe
         self.train, self.validation = train, validation if validation else None
         self.stopped: str | None = None
@@ -141,7 +142,7 @@ class Run:
         self.batch_size = batch_size(recipe, len(train))
         self.callbacks = [*early_stopping(recipe, train, self.validation), *callbacks]
         least = EXAMPLES if recipe.method.diagonal else 0  # what is measured before an epoch
-        examples = provided_once(
+        examples = self._place.provided(
             "train", train,
             lambda: provided(train, self._weights, recipe.dtype, self.batch_size, least),
         )  # fmt: skip
@@ -186,13 +187,11 @@ class Run:
                     callback.judge(self)  # a resumed run may have been over already
             steps = self.plan.steps_per_call
             while self.state.epoch < self.recipe.epochs and not self.stopped:
-                before = time.monotonic()
-                made = self._call(steps)
-                steps = self.plan.after(made, time.monotonic() - before)
+                steps = self.plan.after(*self._call(steps))
             self._tell("ended")
 
-    def _call(self, steps: int) -> int:
-        """Make one compiled call of about ``steps`` steps; return how many it made."""
+    def _call(self, steps: int) -> tuple[int, float]:
+        """Make one compiled call of about ``steps`` steps; return how many it made, and seconds."""
         state, plan = self.state, self.plan
         first = state.position
         epochs, last = 1, min(first + steps, plan.steps)
@@ -200,15 +199,19 @@ class Run:
             epochs, last = min(plan.epochs_per_call, self.recipe.epochs - state.epoch), plan.steps
         last = self._feed.last(first, last)
         before = time.monotonic()
-        _, report, epochs, last = self._advance(epochs, first, last)
-        self.seconds += time.monotonic() - before
+        _, report, epochs, last, waited = self._advance(epochs, first, last)
+        seconds = time.monotonic() - before - waited
+        self.seconds += seconds
+        if report is None:
+            self.stop("a run that it learned together with has failed")
+            return 0, seconds
         state.position = last % plan.steps
         if last == plan.steps:
             self._record(report, epochs)
         elif not math.isfinite(float(state.learner.cost)):
             self._diverged(state.epoch + 1)
         self._tell("advanced")
-        return epochs * (last - first)
+        return epochs * (last - first), seconds
 
     def warm_up(self) -> None:
         """Make a first step that does not count: it compiles, and wakes threads and memory."""
@@ -221,14 +224,14 @@ class Run:
         """Let the compiled program run."""
         epoch, validation = self.state.epoch, self._validation
         train, orders = self._feed.given(epoch, first, lambda: self._orders(epoch, epochs))
-        done = advanced(Call(
+        done = self._place.advance(Call(
             self.program, self.state.learner, train,
             None if isinstance(validation, Pages) else validation,
             orders, self._rates(epoch, epochs), self._hyper, self._chance,
             epoch, epochs, first, last,
         ))  # fmt: skip
         self.state.learner, report = done.learner, done.report
-        if isinstance(validation, Pages) and done.last_step == self.plan.steps:
+        if report and isinstance(validation, Pages) and done.last_step == self.plan.steps:
             sums = total_of(self.program, self.state.learner, validation)
             report = report._replace(
                 validation_cost=sums[0][None], validation_correct=sums[1][None]
@@ -328,7 +331,7 @@ class Run:
         self._validation: Examples | Pages | None = None
         if (held := self.validation) is not None:
             length = chunk(self.program, held.x.shape)
-            self._validation = provided_once(
+            self._validation = self._place.provided(
                 "validation", held, lambda: provided(held, None, recipe.dtype, length)
             )
         self._hyper = hyper_of(recipe)

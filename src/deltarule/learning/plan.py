@@ -51,7 +51,7 @@ class Plan:
         kernels: how convolutions and products are worked out.
         part: the most examples of a batch to work on together; None for all.
         at_once: the same where costs are only measured.
-        room: about how many bytes of the processor's memory a call works in.
+        room: about how many bytes of the processor's memory a call works in; 0 elsewhere.
         reasons: a sentence for each choice but the calls, and why; see ``explain``.
     """
 
@@ -121,7 +121,7 @@ def make_plan(
         kernels=chosen,
         part=part,
         at_once=at_once,
-        room=_room(network, shape, part or batch_size, precision) if backend == "cpu" else 0,
+        room=room_of(network, shape, part or batch_size, precision) if backend == "cpu" else 0,
         reasons=(
             f"device: {backend}",
             *_of_convolution(network, chosen, backend),
@@ -134,7 +134,7 @@ def make_plan(
     )  # fmt: skip
 
 
-def _room(network: Network, shape: Shape, examples: int, precision: str) -> int:
+def room_of(network: Network, shape: Shape, examples: int, precision: str) -> int:
     """Return the bytes of a gradient and of all that the layers hand on."""
     outputs = sum(math.prod(gives) for _, _, gives in walk(network.layers, network.shape or shape))
     numbers = network.count(shape) + examples * outputs

@@ -239,11 +239,12 @@ def advance(
     return after
 
 
-def make_room() -> None:
-    """Forget the compiled programs when there are many, as after a search over batch sizes."""
-    if advance._cache_size() >= KEPT_PROGRAMS:  # type: ignore[attr-defined]
-        advance.clear_cache()  # type: ignore[attr-defined]
-        gc.collect()  # they hang in cycles
+def make_room(*functions: Any) -> None:
+    """Forget what was compiled of each of ``functions`` of which there are many programs."""
+    for function in functions:
+        if function._cache_size() >= KEPT_PROGRAMS:
+            function.clear_cache()
+            gc.collect()  # they hang in cycles
 
 
 def _close(

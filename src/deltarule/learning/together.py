@@ -6,11 +6,12 @@ and it advances all of them. Each stays a run of its own, in a thread of its own
 callbacks and checkpoints. On a CPU the mapped program is the slower one (docs/decisions/, 9).
 """
 
-import copy
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple, TypeVar
 
@@ -19,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from deltarule.data import Dataset
+from deltarule.learning import step
 from deltarule.learning.program import Examples, Hyper, Learner, Program, Report
 from deltarule.learning.step import advance
 
@@ -43,73 +45,118 @@ class Call(NamedTuple):
 
 
 class Done(NamedTuple):
-    """What became of it; among others it may end before the epoch and the step it asked for."""
+    """What became of a call, which may have ended at an earlier epoch and step than asked for.
+
+    ``report`` is None if nothing was done, since the call of another run failed; ``waited`` are
+    the seconds in which others had the floor.
+    """
 
     learner: Learner
-    report: Report
+    report: Report | None
     epochs: int
     last_step: int
+    waited: float = 0.0
+
+
+class Alone:
+    """The place of a run that advances by itself."""
+
+    def advance(self, call: Call) -> Done:
+        """Make ``call``."""
+        after: tuple[Learner, Report] = advance(*call)
+        jax.block_until_ready(after)  # type: ignore[no-untyped-call]
+        return Done(*after, call.epochs, call.last_step)
+
+    def provided(self, what: str, data: Dataset, provide: Callable[[], T]) -> T:
+        """Return what ``provide`` makes of ``data``."""
+        return provide()
+
+
+@dataclass(frozen=True)
+class Seat:
+    """The place of a run in a meeting."""
+
+    meeting: "Meeting"
+    number: int
+
+    def advance(self, call: Call) -> Done:
+        """Make ``call`` together with the others."""
+        return self.meeting.advance(self.number, call)
+
+    def provided(self, what: str, data: Dataset, provide: Callable[[], T]) -> T:
+        """Return what ``provide`` makes of ``data``, made once for all who ask for ``what``."""
+        return self.meeting.provided(what, data, provide)
 
 
 class Meeting:
-    """Where ``seats`` runs meet, which differ in their seeds alone. ``seated`` gives them seats.
+    """Where ``seats`` runs meet, which differ in their seeds alone.
 
     A call is made as soon as everybody is waiting who has not left: for those who are furthest
     behind in their epochs, and no further than to where the next one waits. Seats that are empty
     in a call are filled by a copy, so that all calls are of one program; and so what a run learns
     does not depend on how long the others stay.
+
+    If a call fails, one run hears of it by its exception. The others do nothing any more, from
+    the moment on when that run has left, so that whoever looks after them can stop them.
     """
 
     def __init__(self, seats: int) -> None:
         self._seats = seats
         self._present = set(range(seats))
         self._waiting: dict[int, Call] = {}
-        self._done: dict[int, Done | Exception] = {}
-        self._provided: dict[tuple[str, int], tuple[Dataset, object]] = {}
+        self._done: dict[int, Done | BaseException] = {}
+        self._failed: int | None = None  # the seat that hears of it
+        self._seconds = 0.0  # that the last call took
+        self._provided: dict[tuple[str, Dataset], object] = {}
         self._changed = threading.Condition()
 
     def advance(self, seat: int, call: Call) -> Done:
-        """Make ``call`` together with the others; raise what it raises, in all who took part."""
+        """Make ``call`` together with the others."""
+        began = time.monotonic()
         with self._changed:
-            self._waiting[seat] = call
-            self._go_on()
-            self._changed.wait_for(lambda: seat in self._done)
-            done = self._done.pop(seat)
-        if isinstance(done, Exception):
-            raise copy.copy(done) from done  # each its own, for notes are added to it
-        return done
+            if self._failed is None:
+                self._waiting[seat] = call
+                self._go_on()
+                self._changed.wait_for(lambda: seat in self._done)
+            done = self._done.pop(seat, _nothing(call))
+            if isinstance(done, BaseException):
+                raise done
+            if done.report is None:
+                self._changed.wait_for(lambda: self._failed not in self._present)
+            return done._replace(waited=time.monotonic() - began - self._seconds)
 
     def leave(self, seat: int) -> None:
         """Wait for the run in this seat no longer."""
         with self._changed:
             self._present.discard(seat)
             self._go_on()
+            self._changed.notify_all()
 
     def provided(self, what: str, data: Dataset, provide: Callable[[], T]) -> T:
         """Return what ``provide`` makes of ``data``, made once for all who ask for ``what``."""
-        key = what, id(data)
         with self._changed:
-            if key not in self._provided:
-                self._provided[key] = data, provide()  # with data, so that no other has its id
-            found: T = self._provided[key][1]  # type: ignore[assignment]
+            if (what, data) not in self._provided:
+                self._provided[what, data] = provide()
+            found: T = self._provided[what, data]  # type: ignore[assignment]
             return found
 
     def _go_on(self) -> None:
-        """Make the next call, if nobody is missing."""
-        if not self._waiting or set(self._waiting) != self._present:
+        """Make the next call, if nobody is missing; answer those who took part."""
+        if not self._waiting or not self._present <= self._waiting.keys():
             return
-        behind = min(self._waiting.values(), key=lambda call: call.first_step)
-        group = {
-            seat: call for seat, call in sorted(self._waiting.items())
-            if (call.first_step, call.orders.shape) == (behind.first_step, behind.orders.shape)
-        }  # fmt: skip
-        ahead = [call.first_step for call in self._waiting.values()]
+        first = min(call.first_step for call in self._waiting.values())
+        group = {s: call for s, call in self._waiting.items() if call.first_step == first}
+        ahead = [call.first_step for call in self._waiting.values() if call.first_step > first]
+        answers: dict[int, Done | BaseException]
         try:
-            self._done |= self._make(group, [step for step in ahead if step > behind.first_step])
-        except Exception as error:  # noqa: BLE001 - whatever it is, each run must hear of it
-            self._done |= dict.fromkeys(group, error)
-        for seat in group:
+            answers = {**self._make(group, ahead)}
+        except BaseException as error:  # noqa: BLE001 - whatever it is, nobody may wait for ever
+            self._failed = min(group)
+            answers = {seat: _nothing(call) for seat, call in self._waiting.items()}
+            answers[self._failed] = error
+        for seat in answers:
             del self._waiting[seat]
+        self._done |= answers
         self._changed.notify_all()
 
     def _make(self, group: dict[int, Call], ahead: list[int]) -> dict[int, Done]:
@@ -119,17 +166,36 @@ class Meeting:
         last = min([wanted, *ahead])
         epochs = min(call.epochs for call in calls) if last == wanted else 1
         seats = [group.get(seat, calls[0]) for seat in range(self._seats)]
-        own = [np.stack([np.asarray(value) for value in values])
-               for values in zip(*((c.orders, c.rates, c.seed, c.first_epoch) for c in seats),
-                                 strict=True)]  # fmt: skip
+        own = [
+            np.stack([np.asarray(call[field]) for call in seats])
+            for field in map(Call._fields.index, ("orders", "rates", "seed", "first_epoch"))
+        ]
         program, _, train, validation, *_ = calls[0]
+        began = time.monotonic()
         with jax.enable_x64(program.precision == "float64"):  # who leaves is in no run any more
-            after = _advance_all(
-                program, [call.learner for call in seats], train, validation, own,
-                calls[0].hyper, epochs, calls[0].first_step, last,
-            )  # fmt: skip
-            jax.block_until_ready(after)  # type: ignore[no-untyped-call]
+            try:
+                after = _advance_all(
+                    program, [call.learner for call in seats], train, validation, own,
+                    calls[0].hyper, epochs, calls[0].first_step, last,
+                )  # fmt: skip
+                jax.block_until_ready(after)  # type: ignore[no-untyped-call]
+            except jax.errors.JaxRuntimeError as error:
+                raise _explained(error, self._seats) from error
+        self._seconds = time.monotonic() - began
         return {seat: Done(after[seat][0], after[seat][1], epochs, last) for seat in group}
+
+
+def _nothing(call: Call) -> Done:
+    return Done(call.learner, None, 1, call.first_step)
+
+
+def _explained(error: Exception, seats: int) -> Exception:
+    if "RESOURCE_EXHAUSTED" not in str(error):
+        return error
+    return MemoryError(
+        f"the memory of the device does not hold {seats} members that learn in one program; train "
+        "fewer at a time (jobs, --jobs)."
+    )
 
 
 @partial(jax.jit, static_argnums=0)
@@ -160,31 +226,30 @@ def _advance_all(
     return [jax.tree.map(lambda array: array[run], after) for run in range(len(learners))]  # noqa: B023
 
 
-_seat: ContextVar[tuple[Meeting, int] | None] = ContextVar("seat", default=None)
+def make_room() -> None:
+    """Forget the compiled programs when there are many, as after a search over batch sizes."""
+    step.make_room(advance, _advance_all)
+
+
+_free: ContextVar[Seat | None] = ContextVar("free", default=None)
 
 
 @contextmanager
-def seated(meeting: Meeting, seat: int) -> Iterator[None]:
-    """Let the run in this thread, inside the block, advance with the others of ``meeting``."""
-    token = _seat.set((meeting, seat))
+def seated(seat: Seat) -> Iterator[Seat]:
+    """Let the first run that this thread begins inside the block advance from ``seat``."""
+    token = _free.set(seat)
     try:
-        yield
+        yield seat
     finally:
-        _seat.reset(token)
-        meeting.leave(seat)
+        _free.reset(token)
+        seat.meeting.leave(seat.number)
 
 
-def advanced(call: Call) -> Done:
-    """Return what became of a run's call, made alone or with the others of its meeting."""
-    here = _seat.get()
-    if here is not None:
-        return here[0].advance(here[1], call)
-    after: tuple[Learner, Report] = advance(*call)
-    jax.block_until_ready(after)  # type: ignore[no-untyped-call]
-    return Done(*after, call.epochs, call.last_step)
+def place() -> Seat | Alone:
+    """Return the place of a run that begins: the seat kept for it, or a place by itself.
 
-
-def provided_once(what: str, data: Dataset, provide: Callable[[], T]) -> T:
-    """Return what ``provide`` makes of ``data``; in a meeting it is made once for all."""
-    here = _seat.get()
-    return provide() if here is None else here[0].provided(what, data, provide)
+    A seat is given once: a run that a callback of this run begins is by itself.
+    """
+    seat = _free.get()
+    _free.set(None)
+    return seat or Alone()

@@ -1,6 +1,5 @@
 """Orders of the examples: classes in turn, and hard examples more often."""
 
-import importlib
 from collections import Counter
 
 import numpy as np
@@ -10,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deltarule.data import Dataset
-from deltarule.learning import Callback, Recipe, fit
+from deltarule.learning import Callback, Recipe, fit, together
 from deltarule.learning.orders import EMPHASIS, ORDERS, alternating, emphasized
 from deltarule.network import Network
 
@@ -139,14 +138,13 @@ def test_examples_that_do_not_count_are_not_emphasized():
 
 
 def test_alternate_reaches_the_steps(monkeypatch):
-    module = importlib.import_module("deltarule.learning.fit")
-    seen, advance = [], module.advance
+    seen, advance = [], together.advance
 
     def recorded(program, learner, train, validation, orders, *rest):
         seen.extend(orders[: rest[4]])
         return advance(program, learner, train, validation, orders, *rest)
 
-    monkeypatch.setattr(module, "advance", recorded)
+    monkeypatch.setattr(together, "advance", recorded)
     fit(NETWORK, DATA, recipe=recipe(order="alternate"))
     assert len(seen) == 4
     assert all(alike(DATA.y[order]) == 0 for order in seen)

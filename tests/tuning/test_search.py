@@ -93,7 +93,7 @@ def test_trials_of_one_shape_share_a_program(monkeypatch, tmp_path, jobs):
         return step.advance.__wrapped__(program, *arguments)
 
     counted = jax.jit(counting, static_argnums=0, donate_argnums=1)
-    monkeypatch.setattr(importlib.import_module("deltarule.learning.fit"), "advance", counted)
+    monkeypatch.setattr(importlib.import_module("deltarule.learning.together"), "advance", counted)
     moved = []
     search(tmp_path / "s", jobs=jobs, search="random", epochs=2, watch=moved.append)
     sizes = [trial.values["hidden"] for trial in moved if trial.over]

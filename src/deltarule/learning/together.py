@@ -228,7 +228,7 @@ def _advance_all(
 
 def make_room() -> None:
     """Forget the compiled programs when there are many, as after a search over batch sizes."""
-    step.make_room(advance, _advance_all)
+    step.make_room(step.advance, _advance_all)
 
 
 _free: ContextVar[Seat | None] = ContextVar("free", default=None)

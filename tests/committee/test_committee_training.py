@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from kept import FIRST_SEED, Once, history
 
 from deltarule import Callback, Dataset, Network, Recipe, data, load_model
 from deltarule.cli.signals import StopOnSignal
@@ -29,7 +30,7 @@ X = RNG.normal(size=(70, 4))
 TRAIN = Dataset(X[:50], (X[:50, 0] > 0).astype(int), ("no", "yes"))
 VALIDATION = Dataset(X[50:], (X[50:, 0] > 0).astype(int), ("no", "yes"))
 NETWORK = Network([4, 5, 2], dropout=0.2)
-RECIPE = Recipe(epochs=6, optimizer="momentum", batch_size=4, seed=7)
+RECIPE = Recipe(epochs=6, optimizer="momentum", batch_size=4, seed=FIRST_SEED)
 MEMBERS = 3
 
 
@@ -37,11 +38,6 @@ def keep(folder: Path, **options: Any) -> CommitteeRun:
     options = {"networks": NETWORK, "recipes": RECIPE, "members": MEMBERS, **options}
     network, recipe = options.pop("networks"), options.pop("recipes")
     return train_committee(network, TRAIN, VALIDATION, recipe, folder, **options)
-
-
-def history(folder: Path) -> list[dict[str, Any]]:
-    records = RunFolder(folder).read_lines("history.jsonl")
-    return [{k: v for k, v in record.items() if k != "seconds"} for record in records]
 
 
 def digest(path: Path) -> str:
@@ -175,17 +171,6 @@ def test_programs_forgotten_by_one_member_do_not_harm_another(
 
 
 # ---- stopping and going on
-
-
-class Once(Callback):
-    """Does ``act`` when member ``number`` has done ``epoch`` epochs."""
-
-    def __init__(self, number: int, epoch: int, act: Any) -> None:
-        self.seed, self.epoch, self.act = RECIPE.seed + number - 1, epoch, act
-
-    def epoch_ended(self, run: Run) -> None:
-        if (run.recipe.seed, run.state.epoch) == (self.seed, self.epoch):
-            self.act(run)
 
 
 def fail(error: BaseException) -> Any:

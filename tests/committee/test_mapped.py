@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from kept import FIRST_SEED, Once, history
 
 from deltarule import Callback, Dataset, Network, Recipe, load_model
 from deltarule.committee import Committee
@@ -33,7 +34,7 @@ VALIDATION = Dataset(X[50:], (X[50:, 0] > 0).astype(int), ("no", "yes"))
 PIXELS = RNG.integers(0, 256, (24, 8, 8)).astype(np.uint8)
 IMAGES = Dataset(PIXELS, np.arange(24) % 2, scale=1 / 255)
 NETWORK = Network([4, 5, 2], dropout=0.2)
-RECIPE = Recipe(epochs=6, optimizer="momentum", batch_size=4, seed=7)
+RECIPE = Recipe(epochs=6, optimizer="momentum", batch_size=4, seed=FIRST_SEED)
 MEMBERS = 3
 
 
@@ -42,11 +43,6 @@ def keep(folder: Path, **options: Any) -> CommitteeRun:
                "training": TRAIN, "validation": VALIDATION, **options}  # fmt: skip
     given = [options.pop(name) for name in ("networks", "training", "validation", "recipes")]
     return train_committee(*given, folder, **options)
-
-
-def history(folder: Path) -> list[dict[str, Any]]:
-    records = RunFolder(folder).read_lines("history.jsonl")
-    return [{k: v for k, v in record.items() if k != "seconds"} for record in records]
 
 
 def everything(folder: Path) -> dict[str, Any]:
@@ -191,17 +187,6 @@ def test_who_is_behind_goes_first_and_no_further_than_the_next(
 
 
 # ---- stopping and going on
-
-
-class Once(Callback):
-    """Does ``act`` when member ``number`` has done ``epoch`` epochs."""
-
-    def __init__(self, number: int, epoch: int, act: Any) -> None:
-        self.seed, self.epoch, self.act = RECIPE.seed + number - 1, epoch, act
-
-    def epoch_ended(self, run: Run) -> None:
-        if (run.recipe.seed, run.state.epoch) == (self.seed, self.epoch):
-            self.act(run)
 
 
 def test_a_stopped_training_goes_on_bit_for_bit(tmp_path: Path, whole: dict[str, Any]) -> None:

@@ -283,6 +283,7 @@ def test_members_that_nobody_starts_are_not_waited_for(
     def submit_two(self: Any, *work: Any) -> Any:
         begun.append(work)
         if len(begun) == 3:
+            time.sleep(1)  # the two others have come to wait for the third
             raise error
         return submit(self, *work)
 

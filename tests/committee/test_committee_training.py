@@ -4,8 +4,6 @@ import hashlib
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from kept import FIRST_SEED, Once, history
+from kept import FIRST_SEED, Once, history, kill_in_training
 
 from deltarule import Callback, Dataset, Network, Recipe, data, load_model
 from deltarule.cli.signals import StopOnSignal
@@ -196,18 +194,8 @@ def test_a_broken_training_goes_on_bit_for_bit(
     assert run.members[number - 1].resumed_at == epoch - 1
 
 
-KILL = """
-import os, sys
-sys.path[:0] = sys.argv[2:]
-import test_committee_training as t
-t.keep(t.Path(sys.argv[1]), callbacks=[t.Once(2, 3, lambda run: os._exit(9))], every_epochs=1)
-"""
-
-
 def test_a_killed_process_goes_on_bit_for_bit(tmp_path: Path, whole: dict[str, Any]) -> None:
-    here = str(Path(__file__).parent)
-    done = subprocess.run([sys.executable, "-c", KILL, str(tmp_path), here, *sys.path])
-    assert done.returncode == 9
+    kill_in_training("test_committee_training", tmp_path)
     run = keep(tmp_path, resume=True)
     assert everything(tmp_path) == whole
     assert run.members[1].resumed_at == 2

@@ -1,8 +1,5 @@
 """Members of one program: what accelerators do, tested on the CPU by asking for it."""
 
-import os
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -13,17 +10,15 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from kept import FIRST_SEED, Once, history
+from kept import FIRST_SEED, Once, history, kill_in_training
 
 from deltarule import Callback, Dataset, Network, Recipe, load_model
 from deltarule.committee import Committee
-from deltarule.committee_members import in_one_program, wanted_members
-from deltarule.committee_training import CommitteeRun, side_by_side, train_committee
+from deltarule.committee_training import CommitteeRun, train_committee
 from deltarule.data.augment import Augment
-from deltarule.data.unread import Unread
 from deltarule.errors import DivergedError
 from deltarule.learning import Run, fit, plan, step, together
-from deltarule.network import Activation, BatchNorm, Conv, Dense, Dropout, Flatten, MaxPool, kernels
+from deltarule.network import Activation, BatchNorm, Conv, Dense, Dropout, Flatten, MaxPool
 from deltarule.runs import RunFolder
 from deltarule.training import train
 
@@ -360,18 +355,8 @@ def test_an_empty_validation_set_is_none(tmp_path: Path, whole: dict[str, Any]) 
         assert "validation_cost" not in history(folder / "member-1")[0]
 
 
-KILL = """
-import os, sys
-sys.path[:0] = sys.argv[2:]
-import test_mapped as t
-t.keep(t.Path(sys.argv[1]), callbacks=[t.Once(2, 3, lambda run: os._exit(9))], every_epochs=1)
-"""
-
-
 def test_a_killed_process_goes_on_bit_for_bit(tmp_path: Path, whole: dict[str, Any]) -> None:
-    here = str(Path(__file__).parent)
-    done = subprocess.run([sys.executable, "-c", KILL, str(tmp_path), here, *sys.path])
-    assert done.returncode == 9
+    kill_in_training("test_mapped", tmp_path)
     behind = [len(list((tmp_path / f"member-{i}").glob("checkpoint-*"))) for i in (1, 2, 3)]
     assert all(behind)
     keep(tmp_path, resume=True)
@@ -429,52 +414,6 @@ def test_examples_are_on_the_device_once(tmp_path: Path) -> None:
     assert len(held) == 1
 
 
-# ---- who learns in one program
-
-
-def grouped(
-    most: int = 9, validation: Dataset | None = VALIDATION, **asked: Any
-) -> list[list[int]]:
-    options = {"networks": NETWORK, "recipes": RECIPE, "views": "original", "members": 4} | asked
-    training = options.pop("training", TRAIN)
-    members = list(enumerate(wanted_members(**options), 1))
-    groups = in_one_program(members, most, training, validation)
-    return [[number for number, _ in group] for group in groups]
-
-
-def test_groups() -> None:
-    assert grouped() == [[1, 2, 3, 4]]
-    assert grouped(most=3) == [[1, 2, 3], [4]]
-    other = Network([4, 6, 2])
-    assert grouped(networks=[NETWORK, other, NETWORK, other], members=4) == [[1, 3], [2, 4]]
-    assert grouped(views=["original", "deskew"] * 2) == [[1, 3], [2, 4]]
-    slower = replace(RECIPE, learning_rate=0.001)
-    recipes = [RECIPE, slower, replace(RECIPE, seed=8), replace(slower, seed=9)]
-    assert grouped(recipes=recipes) == [[1, 3], [2, 4]]
-
-
-class OnDisk(Unread):
-    def _read(self, parts: Any) -> Any:
-        yield from ()
-
-
-def test_examples_that_stay_on_the_disk_are_not_shared() -> None:
-    unread = replace(TRAIN, x=OnDisk(np.float64, X[:50].shape))
-    assert grouped(training=unread) == [[1], [2], [3], [4]]
-
-
-@pytest.mark.parametrize(
-    ("options", "why"),
-    [
-        ({"recipes": Recipe(optimizer="lbfgs")}, "its searches are of different lengths"),
-        ({"recipes": Recipe(early_stopping=2), "validation": None}, "each cuts off its own"),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "",
-)
-def test_who_stays_alone(options: dict[str, Any], why: str) -> None:
-    assert grouped(**options) == [[1], [2], [3], [4]]
-
-
 def test_those_that_stay_alone_are_trained_too(tmp_path: Path) -> None:
     network, recipe = Network([4, 3, 2]), Recipe(optimizer="lbfgs", epochs=2)
     run = keep(tmp_path, networks=network, recipes=recipe)
@@ -482,33 +421,3 @@ def test_those_that_stay_alone_are_trained_too(tmp_path: Path) -> None:
     alone = tmp_path / "alone"
     train(network, TRAIN, VALIDATION, replace(recipe, seed=1), alone)
     assert history(alone) == history(tmp_path / "member-2")
-
-
-def words(**asked: Any) -> str:
-    options = {"networks": NETWORK, "recipes": RECIPE, "members": 4, **asked}
-    return side_by_side(options.pop("networks"), TRAIN, options.pop("validation", VALIDATION),
-                        options.pop("recipes"), **options)  # fmt: skip
-
-
-def test_accelerators_map_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
-    threads = f"4 members, {min(os.cpu_count() or 1, 4)} at a time: a thread each"
-    assert words().startswith(threads) or os.cpu_count() == 1
-    monkeypatch.setattr(kernels, "current_backend", lambda: "gpu")
-    assert words() == "4 members, 1, 2, 3, 4 in one program, mapped over them"
-    assert words(mapped=False) == words(recipes=Recipe(optimizer="lbfgs"))
-    assert words(mapped=False) == "4 members, one after another"
-    assert words(mapped=False, jobs=3).startswith("4 members, 3 at a time: a thread each")
-    assert words(members=1) == "1 member"
-    two = words(networks=[NETWORK, NETWORK, Network([4, 6, 2]), NETWORK])
-    assert two == "4 members, 1, 2, 4 in one program, mapped over them; one after another"
-    with pytest.raises(ValueError, match="jobs must be at least 1, got 0"):
-        words(jobs=0)
-
-
-def test_how_many_learn_in_one_program() -> None:
-    assert [len(group) for group in grouped(most=None, members=70)] == [32, 32, 6]
-    wide = Network([4, 8000, 8000, 2])  # half a gigabyte each with what the layers hand on
-    assert [len(group) for group in grouped(most=None, networks=wide)] == [4]
-    huge = Network([4, 16_000, 16_000, 2])
-    assert [len(group) for group in grouped(most=None, networks=huge)] == [1] * 4
-    assert [len(group) for group in grouped(most=2, networks=huge)] == [2, 2]

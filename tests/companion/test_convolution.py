@@ -17,7 +17,7 @@ from deltarule.network.activations import ACTIVATIONS
 from deltarule.network.companion.convolution import convolve
 
 companion_only = pytest.mark.skipif(
-    not companion.is_there(), reason="deltarule-native is not installed: make native"
+    not companion.is_there(), reason=f"the companion is {companion.describe()}"
 )
 pytestmark = companion_only
 

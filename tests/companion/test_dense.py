@@ -15,7 +15,7 @@ from deltarule.network.activations import ACTIVATIONS
 from deltarule.network.companion.dense import dense
 
 companion_only = pytest.mark.skipif(
-    not companion.is_there(), reason="deltarule-native is not installed: make native"
+    not companion.is_there(), reason=f"the companion is {companion.describe()}"
 )
 pytestmark = companion_only
 

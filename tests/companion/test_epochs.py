@@ -20,9 +20,7 @@ from deltarule.network import companion
 from deltarule.network.companion.dense_steps import Adam, Course, adam_epochs
 
 pytestmark = [
-    pytest.mark.skipif(
-        not companion.is_there(), reason="deltarule-native is not installed: make native"
-    ),
+    pytest.mark.skipif(not companion.is_there(), reason=f"the companion is {companion.describe()}"),
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
 ]
 

@@ -19,7 +19,7 @@ from deltarule.network.companion import loading
 
 ROOT = Path(__file__).parents[2]
 companion_only = pytest.mark.skipif(
-    not companion.is_there(), reason=f"needs the companion: {companion.describe()}"
+    not companion.is_there(), reason=f"the companion is {companion.describe()}"
 )
 
 

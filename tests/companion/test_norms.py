@@ -14,7 +14,7 @@ from deltarule.network import companion
 from deltarule.network.companion.norms import batch_norm, normalize
 
 companion_only = pytest.mark.skipif(
-    not companion.is_there(), reason="deltarule-native is not installed: make native"
+    not companion.is_there(), reason=f"the companion is {companion.describe()}"
 )
 pytestmark = companion_only
 

@@ -13,7 +13,7 @@ from deltarule.network import companion
 from deltarule.network.companion.pooling import avg_pool, max_pool
 
 companion_only = pytest.mark.skipif(
-    not companion.is_there(), reason="deltarule-native is not installed: make native"
+    not companion.is_there(), reason=f"the companion is {companion.describe()}"
 )
 pytestmark = companion_only
 

@@ -23,7 +23,7 @@ from deltarule.network import Activation, Dense, Dropout, Flatten, Network, comp
 from deltarule.network.kernels import Kernels
 
 companion_only = pytest.mark.skipif(
-    not companion.is_there(), reason="deltarule-native is not installed: make native"
+    not companion.is_there(), reason=f"the companion is {companion.describe()}"
 )
 pytestmark = companion_only
 

@@ -13,7 +13,7 @@ import pytest
 from deltarule.network import companion
 
 pytestmark = pytest.mark.skipif(
-    not companion.is_there(), reason=f"needs the companion: {companion.describe()}"
+    not companion.is_there(), reason=f"the companion is {companion.describe()}"
 )
 WORK = Path(__file__).with_name("hard_work.py")
 NOISE = 2**20  # bytes: 105 a call, less than the smallest primitive or scratch that could leak

@@ -32,6 +32,7 @@ from deltarule.data.views import viewed
 from deltarule.errors import CheckpointError
 from deltarule.files import load_model, save_model
 from deltarule.learning import Callback, Recipe, Run
+from deltarule.learning.interrupt import CtrlC
 from deltarule.learning.together import Alone, Meeting, Seat, seated
 from deltarule.network import Model, Network, kernels
 from deltarule.runs import CONFIG, DATA, ENVIRONMENT, MODEL, RunFolder
@@ -268,21 +269,21 @@ class _Team:
             for link in links:
                 link.every_epoch = every_epoch
         futures: list[Future[MemberRun | None]] = []
-        with ThreadPoolExecutor(group.at_once) as pool:
+        ctrl_c = CtrlC(lambda: self.stop("interrupted"))
+        with ThreadPoolExecutor(group.at_once) as pool, ctrl_c:
             try:
                 for seat, (numbered, link) in enumerate(zip(group.members, links, strict=True)):
                     place = seated(Seat(meeting, seat)) if group.mapped else nullcontext(Alone())
                     futures.append(pool.submit(self._run, *numbered, link, place))
                 wait(futures)
-            except KeyboardInterrupt:
-                self.stop("interrupted")
-                warnings.warn("Training interrupted by user.", stacklevel=5)
-            except BaseException:
-                self.stop("a thread could not be started")
+            except BaseException:  # the pool waits for all that it has begun
+                self.stop("not all members could be trained")
                 raise
             finally:
                 for seat in range(len(futures), len(group.members)):
                     meeting.leave(seat)  # the others would wait for whom nobody starts
+        if ctrl_c.pressed:
+            warnings.warn("Training interrupted by user.", stacklevel=5)
         return [run for future in futures if (run := future.result()) is not None]
 
     def _given(self, number: int) -> Sequence[Callback]:

@@ -311,13 +311,9 @@ def test_an_error_in_one_member_stops_the_others_and_is_raised(
 
 
 @pytest.mark.filterwarnings("default:Training interrupted by user")
-def test_ctrl_c_in_a_script(tmp_path: Path, whole: dict[str, Any]) -> None:
-    def interrupt(run: Run) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(0.3)  # the main thread learns of it
-
+def test_ctrl_c_in_a_script(tmp_path: Path, whole: dict[str, Any], ctrl_c: Any) -> None:
     with pytest.warns(UserWarning, match="Training interrupted by user"):
-        run = keep(tmp_path, callbacks=[Once(1, 1, interrupt)])
+        run = keep(tmp_path, callbacks=[Once(1, 1, lambda run: ctrl_c())])
     assert (run.committee, run.stopped) == (None, "interrupted")
     keep(tmp_path, resume=True)
     assert everything(tmp_path) == whole

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import jax
 import numpy as np
@@ -268,27 +269,49 @@ def test_too_many_for_the_memory_of_the_device(
     assert caught.value.__cause__ is error
 
 
-@pytest.mark.filterwarnings("default:Training interrupted by user")
-@pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), KeyboardInterrupt()])
-def test_members_that_nobody_starts_are_not_waited_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
-) -> None:
+def at_the_third_submit(monkeypatch: pytest.MonkeyPatch, act: Any) -> None:
     submit, begun = ThreadPoolExecutor.submit, []
 
     def submit_two(self: Any, *work: Any) -> Any:
         begun.append(work)
         if len(begun) == 3:
             time.sleep(1)  # the two others have come to wait for the third
-            raise error
+            act()
         return submit(self, *work)
 
     monkeypatch.setattr(ThreadPoolExecutor, "submit", submit_two)
-    if isinstance(error, KeyboardInterrupt):
-        with pytest.warns(UserWarning, match="interrupted"):
-            assert keep(tmp_path).stopped == "interrupted"
-    else:
-        with pytest.raises(RuntimeError, match="new thread"):
-            keep(tmp_path)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), KeyboardInterrupt()])
+def test_members_that_nobody_starts_are_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    at_the_third_submit(monkeypatch, Mock(side_effect=error))
+    with pytest.raises(type(error)):
+        keep(tmp_path)
+
+
+@pytest.mark.filterwarnings("default:Training interrupted by user")
+@pytest.mark.parametrize("mapped", [True, False])
+def test_ctrl_c_while_members_are_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ctrl_c: Any, mapped: bool
+) -> None:
+    at_the_third_submit(monkeypatch, ctrl_c)
+    endless = replace(RECIPE, epochs=100_000)
+    with pytest.warns(UserWarning, match="interrupted"):
+        run = keep(tmp_path, recipes=endless, mapped=mapped, jobs=MEMBERS)
+    assert (run.committee, run.stopped) == (None, "interrupted")
+    assert all(member.folder.joinpath("model.safetensors").exists() for member in run.members)
+
+
+@pytest.mark.filterwarnings("default:Training interrupted by user")
+def test_ctrl_c_while_members_learn(tmp_path: Path, whole: dict[str, Any], ctrl_c: Any) -> None:
+    with pytest.warns(UserWarning, match="interrupted"):
+        run = keep(tmp_path, callbacks=[Once(2, 3, lambda run: ctrl_c())])
+    assert (run.committee, run.stopped) == (None, "interrupted")
+    assert not any(member.finished for member in run.members)
+    keep(tmp_path, resume=True)
+    assert everything(tmp_path) == whole
 
 
 def test_a_callback_may_train_a_network_of_its_own(tmp_path: Path, whole: dict[str, Any]) -> None:

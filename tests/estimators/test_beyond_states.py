@@ -1,11 +1,10 @@
 """Fits that go on: from the weights there are, in their width, with other seeds."""
 
 import copy
-import os
 import pickle
-import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import joblib
 import numpy as np
@@ -112,29 +111,26 @@ def test_a_pickle_is_read_where_jax_is_not_loaded(tmp_path):
 # ---- interrupted
 
 
-@pytest.fixture
-def ctrl_c_soon():
-    """Send the process what Ctrl-C sends, as soon as the first epoch is over."""
+ENDLESS = {"max_iter": 10**6, "tol": 0.0, "n_iter_no_change": 10**6}
 
-    class Press(Callback):
-        pressed = False
 
-        def epoch_ended(self, run):
-            if not self.pressed:
-                self.pressed = True
-                os.kill(os.getpid(), signal.SIGINT)
+class Press(Callback):
+    """Presses Ctrl-C as soon as the first epoch is over."""
 
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield Press()
-    signal.signal(signal.SIGINT, before)
+    def __init__(self, press):
+        self.press, self.pressed = press, False
+
+    def epoch_ended(self, run):
+        if not self.pressed:
+            self.pressed = True
+            self.press()
 
 
 @pytest.mark.parametrize("options", [
     {}, {"early_stopping": True}, {"committee": 3}, {"committee": 3, "early_stopping": True},
 ], ids=str)  # fmt: skip
-def test_ctrl_c_keeps_what_was_learned(options, ctrl_c_soon):
-    endless = {"max_iter": 10**6, "tol": 0.0, "n_iter_no_change": 10**6}
-    one = net(callbacks=[ctrl_c_soon], **endless | options)
+def test_ctrl_c_keeps_what_was_learned(options, ctrl_c):
+    one = net(callbacks=[Press(ctrl_c)], **ENDLESS | options)
     with pytest.warns(UserWarning, match="interrupted") as caught:
         one.fit(X, LABELS)
     assert [str(each.message) for each in caught] == ["Training interrupted by user."]
@@ -144,3 +140,43 @@ def test_ctrl_c_keeps_what_was_learned(options, ctrl_c_soon):
     assert_array_equal(again.predict_proba(X), one.predict_proba(X))
     if not options:
         assert_same_weights(one.partial_fit(X, LABELS), again.partial_fit(X, LABELS), rtol=0)
+
+
+def test_ctrl_c_while_members_are_started(ctrl_c, monkeypatch):
+    submit = ThreadPoolExecutor.submit
+
+    def submit_and_press(*work):
+        future = submit(*work)
+        ctrl_c()
+        monkeypatch.undo()
+        return future
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", submit_and_press)
+    one = net(committee=3, **ENDLESS)
+    with pytest.warns(UserWarning, match="interrupted"):
+        one.fit(X, LABELS)
+    assert np.isfinite(one.predict_proba(X)).all()
+
+
+def test_members_that_cannot_all_be_started_end_those_that_were(monkeypatch):
+    submit, begun = ThreadPoolExecutor.submit, []
+
+    def submit_one(*work):
+        if begun:
+            raise RuntimeError("can't start new thread")
+        begun.append(submit(*work))
+        return begun[0]
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", submit_one)
+    with pytest.raises(RuntimeError, match="new thread"):
+        net(committee=3, **ENDLESS).fit(X, LABELS)
+    assert begun[0].result().stopped == "interrupted"
+
+
+def test_a_second_ctrl_c_raises(ctrl_c):
+    def twice():
+        ctrl_c()
+        ctrl_c()
+
+    with pytest.raises(KeyboardInterrupt):
+        net(callbacks=[Press(twice)], committee=3, **ENDLESS).fit(X, LABELS)

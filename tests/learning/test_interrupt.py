@@ -1,6 +1,5 @@
 """Ctrl-C, threads, and callbacks: what may happen around the compiled calls."""
 
-import os
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -18,28 +17,19 @@ RECIPE = Recipe(epochs=5, batch_size=BATCH)
 class Press(Callback):
     """Presses Ctrl-C a number of times in an epoch."""
 
-    def __init__(self, epoch, times=1):
-        self.epoch, self.times, self.run = epoch, times, None
+    def __init__(self, epoch, press, times=1):
+        self.epoch, self.press, self.times, self.run = epoch, press, times, None
 
     def epoch_ended(self, run):
         self.run = run
         if run.state.epoch == self.epoch:
             for _ in range(self.times):
-                os.kill(os.getpid(), signal.SIGINT)
+                self.press()
 
 
-@pytest.fixture
-def usual_handler():
-    """Python's own handler, whatever the test runner has installed."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("usual_handler")
-def test_ctrl_c_ends_the_run_with_a_warning_and_a_model():
+def test_ctrl_c_ends_the_run_with_a_warning_and_a_model(ctrl_c):
     with pytest.warns(UserWarning, match="^Training interrupted by user.$") as warned:
-        run = fit(NETWORK, DATA, recipe=RECIPE, callbacks=[Press(2)])
+        run = fit(NETWORK, DATA, recipe=RECIPE, callbacks=[Press(2, ctrl_c)])
     assert warned[0].filename == __file__
     assert (run.stopped, len(run.history)) == ("interrupted", 2)
     assert run.model.predict(DATA.x).shape == (43,)
@@ -50,16 +40,15 @@ def test_ctrl_c_ends_the_run_with_a_warning_and_a_model():
     assert digest(resumed.state) == digest(fit(NETWORK, DATA, recipe=RECIPE).state)
 
 
-@pytest.mark.usefixtures("usual_handler")
-def test_a_second_ctrl_c_ends_it_at_once():
-    press = Press(2, times=2)
+def test_a_second_ctrl_c_ends_it_at_once(ctrl_c):
+    press = Press(2, ctrl_c, times=2)
     with pytest.raises(KeyboardInterrupt):
         fit(NETWORK, DATA, recipe=RECIPE, callbacks=[press])
     assert len(press.run.history) == 2
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-@pytest.mark.usefixtures("usual_handler")
+@pytest.mark.usefixtures("ctrl_c")
 def test_an_error_restores_the_handler():
     class Fail(Callback):
         def epoch_ended(self, run):
@@ -71,18 +60,17 @@ def test_an_error_restores_the_handler():
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-@pytest.mark.usefixtures("usual_handler")
-def test_a_handler_of_the_caller_stays():
+def test_a_handler_of_the_caller_stays(ctrl_c):
     presses = []
 
     def handler(number, frame):
         presses.append(number)
 
     signal.signal(signal.SIGINT, handler)
-    run = fit(NETWORK, DATA, recipe=RECIPE, callbacks=[Press(2)])
+    run = fit(NETWORK, DATA, recipe=RECIPE, callbacks=[Press(2, ctrl_c)])
     assert presses == [signal.SIGINT]
     assert (run.stopped, len(run.history)) == (None, 5)
-    assert signal.getsignal(signal.SIGINT) is handler
+    assert signal.signal(signal.SIGINT, signal.default_int_handler) is handler
 
 
 def test_a_worker_thread_trains_like_the_main_one():

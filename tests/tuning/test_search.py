@@ -3,6 +3,7 @@
 import importlib
 import json
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
 
@@ -274,3 +275,33 @@ def test_regression_is_compared_by_its_cost(tmp_path):
     )  # fmt: skip
     assert tuning.best.values["learning_rate"] == 0.1
     assert tuning.best.validation_accuracy is None
+
+
+@pytest.mark.filterwarnings("default:The search was interrupted")
+@pytest.mark.parametrize("when", ["trials are started", "trials learn"])
+def test_ctrl_c_ends_a_search_that_goes_on_later(whole, tmp_path, ctrl_c, monkeypatch, when):
+    class Press(Callback):
+        pressed = False
+
+        def epoch_ended(self, run):
+            if not self.pressed and run.state.epoch == 2:
+                self.pressed = True
+                ctrl_c()
+
+    submit = ThreadPoolExecutor.submit
+
+    def submit_and_press(*work):
+        future = submit(*work)
+        monkeypatch.undo()
+        ctrl_c()
+        return future
+
+    if when == "trials are started":
+        monkeypatch.setattr(ThreadPoolExecutor, "submit", submit_and_press)
+    pressing = [Press()] if when == "trials learn" else []
+    with pytest.warns(UserWarning, match="The search was interrupted by user") as warned:
+        tuning = search(tmp_path / "s", callbacks=pressing)
+    assert warned[0].filename == search.__code__.co_filename
+    assert (tuning.stopped, tuning.best) == ("interrupted", None)
+    search(tmp_path / "s", resume=True)
+    assert outcome(tmp_path / "s") == outcome(whole[0])

@@ -30,6 +30,7 @@ from deltarule.estimators.models import cost_of_each, dense_array, shares, weigh
 from deltarule.estimators.progress import Bar
 from deltarule.estimators.translation import check, dataset, network_of, recipe_of
 from deltarule.learning import Callback, Recipe, Run, TrainState, fit
+from deltarule.learning.interrupt import CtrlC
 from deltarule.learning.state import Best
 from deltarule.network import Network, kernels
 from deltarule.network.network import HostParams
@@ -237,16 +238,19 @@ class _Follow(Callback):
 def _side_by_side(begin: Sequence[Callable[[], Run]], end: threading.Event) -> list[Run]:
     """Train as many at a time as there are cores; on an accelerator one after another."""
     cores = (os.cpu_count() or 1) if kernels.current_backend() == "cpu" else 1
-    with ThreadPoolExecutor(cores) as pool:
-        futures = [pool.submit(each) for each in begin]
+    ctrl_c = CtrlC(end.set)
+    with ThreadPoolExecutor(cores) as pool, ctrl_c:
         try:
+            futures = [pool.submit(each) for each in begin]
             done, _ = wait(futures, return_when=FIRST_EXCEPTION)
             if any(future.exception() for future in done):
                 end.set()  # the others need not go on
-        except KeyboardInterrupt:
+        except BaseException:  # the pool waits for all that it has begun
             end.set()
-            warn("Training interrupted by user.")
-        return [future.result() for future in futures]
+            raise
+    if ctrl_c.pressed:
+        warn("Training interrupted by user.")
+    return [future.result() for future in futures]
 
 
 def _write(owner: Any, runs: "list[tuple[Run, _Follow]]", incremental: bool) -> None:

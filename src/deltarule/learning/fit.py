@@ -5,12 +5,9 @@ Read ``step.py`` first. ``fit`` never sees a test set: it takes training and val
 
 import contextlib
 import math
-import signal
-import threading
 import time
 import warnings
-from collections.abc import Iterator, Sequence
-from types import FrameType
+from collections.abc import Sequence
 
 import jax
 import numpy as np
@@ -20,6 +17,7 @@ from deltarule.errors import DivergedError
 from deltarule.learning.callbacks import Callback, EarlyStopping
 from deltarule.learning.examples import cut, example_weights
 from deltarule.learning.heap import kept
+from deltarule.learning.interrupt import CtrlC
 from deltarule.learning.measure import chunk
 from deltarule.learning.orders import alternating, emphasized
 from deltarule.learning.pages import Feed, Pages, each_cost_of, few, provided, total_of
@@ -180,7 +178,8 @@ class Run:
 
     def go(self) -> None:
         """Run until the last epoch or a reason to stop."""
-        with _ctrl_c_stops(self), contextlib.closing(self), kept(self.plan.room):
+        ctrl_c = CtrlC(lambda: self.stop("interrupted"))
+        with ctrl_c, contextlib.closing(self), kept(self.plan.room):
             self._tell("started")
             for callback in self.callbacks:
                 if isinstance(callback, EarlyStopping):
@@ -189,6 +188,8 @@ class Run:
             while self.state.epoch < self.recipe.epochs and not self.stopped:
                 steps = self.plan.after(*self._call(steps))
             self._tell("ended")
+        if ctrl_c.pressed:
+            warnings.warn("Training interrupted by user.", stacklevel=3)
 
     def _call(self, steps: int) -> tuple[int, float]:
         """Make one compiled call of about ``steps`` steps; return how many it made, and seconds."""
@@ -362,27 +363,3 @@ class Run:
                 "number."
             )
         return (1 - recipe.momentum if recipe.method.momentum else 1.0) / curvature
-
-
-@contextlib.contextmanager
-def _ctrl_c_stops(run: Run) -> Iterator[None]:
-    """Let the first Ctrl-C stop the run after the call under way, the second one at once.
-
-    Where somebody else handles the signal already, or outside the main thread, nothing changes.
-    """
-    main = threading.current_thread() is threading.main_thread()
-    if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield
-        return
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        run.stop("interrupted")
-
-    signal.signal(signal.SIGINT, handle)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    if run.stopped == "interrupted":
-        warnings.warn("Training interrupted by user.", stacklevel=5)

@@ -17,6 +17,7 @@ import numpy as np
 from deltarule.data import Dataset
 from deltarule.errors import DivergedError
 from deltarule.learning import Callback, Recipe, Run
+from deltarule.learning.interrupt import CtrlC
 from deltarule.network import Network
 from deltarule.runs import CONFIG, RunFolder
 from deltarule.training import train
@@ -108,14 +109,16 @@ class Team:
 
     def _stage(self, candidates: Sequence[Candidate], epochs: int) -> list[Trial]:
         """Train the candidates up to ``epochs``; return those that got there."""
-        with ThreadPoolExecutor(self.jobs) as pool:
-            futures = [pool.submit(self._trial, each, epochs) for each in _together(candidates)]
+        ctrl_c = CtrlC(lambda: self.stop("interrupted"))
+        with ThreadPoolExecutor(self.jobs) as pool, ctrl_c:
             try:
+                futures = [pool.submit(self._trial, each, epochs) for each in _together(candidates)]
                 wait(futures)
-            except KeyboardInterrupt:
-                self.stop("interrupted")
-                warnings.warn("The search was interrupted by user.", stacklevel=4)
-                wait(futures)
+            except BaseException:  # the pool waits for all that it has begun
+                self.stop("not all trials could be run")
+                raise
+        if ctrl_c.pressed:
+            warnings.warn("The search was interrupted by user.", stacklevel=4)
         return [trial for future in futures if (trial := future.result()) is not None]
 
     def _trial(self, candidate: Candidate, epochs: int) -> Trial | None:

@@ -1,5 +1,6 @@
 """One run of one experiment: which accuracy is reported, and what stands beside it."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -104,10 +105,10 @@ def test_a_seed_gives_the_same_run_and_another_seed_another(splits: Splits) -> N
     assert figures(0) != figures(1)
 
 
-def test_half_a_run_is_no_result(splits: Splits) -> None:
+def test_half_a_run_is_no_result(splits: Splits, ctrl_c: Callable[[], None]) -> None:
     class Stop(Callback):
         def epoch_ended(self, run: Run) -> None:
-            run.stop("interrupted")
+            ctrl_c()
 
     with pytest.warns(UserWarning, match="interrupted"), pytest.raises(KeyboardInterrupt):
         experiment().measure(splits, 0, [Stop()])

@@ -9,7 +9,7 @@
 # make native-wheel     a wheel of the companion for other machines, in native/dist
 
 SETUP_INPUTS := pyproject.toml constraints.txt tools/setup
-NATIVE_INPUTS := $(wildcard native/* native/cpp/* native/cpp/vector/* native/src/*/*.py)
+NATIVE_INPUTS := $(wildcard native/* native/cpp/* native/cpp/vector/* native/cpp/tiles/* native/src/*/*.py)
 PLAIN := tests/agreement tests/estimators/test_same_numbers.py \
   $(addprefix tests/learning/test_,batches.py calls.py digits.py parts.py resume.py same_seed.py)
 WATCHED := $(addprefix tests/companion/test_,activations.py convolution.py dense.py epochs.py norms.py pooling.py small.py)

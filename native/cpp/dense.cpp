@@ -2,9 +2,11 @@
 //
 // Weights are what there is most of, so each thread owns a share of the units (of the inputs for
 // dx) and takes them a block at a time: a block is read from memory once, rounded if the
-// activations are bfloat16, and is still in the core's own cache when it is multiplied.
+// activations are bfloat16, and is still in the core's own cache when it is multiplied. On matrix
+// units bfloat16 is multiplied by our own products, dense_tiles.hpp.
 #include <algorithm>
 
+#include "dense_tiles.hpp"
 #include "guard.hpp"
 #include "handler.hpp"
 #include "parallel.hpp"
@@ -88,6 +90,11 @@ void blocks(int64_t total, int piece, int parts, Work work) {
     work(first, std::min(kBlock, last - first));
 }
 
+template <typename T>
+const T* as(const ffi::AnyBuffer& buffer) {
+  return static_cast<const T*>(buffer.untyped_data());
+}
+
 struct Layer {
   Type type;
   int64_t n, inputs, units;
@@ -99,6 +106,8 @@ struct Layer {
     return pieces(pool, double(n) * inputs * units / kProductsAnOperation,
                   (total + kLine - 1) / kLine);
   }
+  bool tiled() const { return type == Type::bf16 && has_matrix_units(); }
+  DenseShape shape() const { return {n, inputs, units}; }
   // Room for a block of weights of so many numbers each, where they are to be rounded.
   size_t room(int64_t numbers) const {
     return type == Type::f32 ? 0 : kBlock * numbers * size(type);
@@ -132,7 +141,12 @@ ffi::Error forward(ffi::ThreadPool pool, ffi::AnyBuffer x, ffi::AnyBuffer w, ffi
             "b as float32 [units], or empty");
     const Activation activation = deltarule::activation(name);
     if (it.n == 0) return;
-    const auto* bias = biased ? static_cast<const float*>(b.untyped_data()) : nullptr;
+    const auto* bias = biased ? as<float>(b) : nullptr;
+    if (it.tiled()) {
+      tiled_outputs(pool, it.shape(), as<bf16>(x), as<float>(w), bias, activation,
+                    static_cast<bf16*>(y->untyped_data()));
+      return;
+    }
     const int parts = it.parts(pool, it.units);
     parallel(pool, parts, [&](int piece) {
       Scratch room(it.room(it.inputs));
@@ -164,7 +178,18 @@ struct Gradients {
       blocks(it.units, piece, parts,
              [&](int64_t first, int64_t count) { of_units(dz, first, count); });
     });
+    if (it.tiled()) of_tiles(pool, static_cast<const bf16*>(dz.data));
+    else if (dx) of_inputs(pool, dz);
+  }
+
+  void of_tiles(Pool& pool, const bf16* dz) const {
+    tiled_slopes_of_weights(pool, it.shape(), dz, static_cast<const bf16*>(x), dw);
     if (!dx) return;
+    tiled_slopes_of_inputs(pool, it.shape(), dz, static_cast<const float*>(w),
+                           static_cast<bf16*>(dx));
+  }
+
+  void of_inputs(Pool& pool, const Matrix& dz) const {
     const int others = it.parts(pool, it.inputs);
     parallel(pool, others, [&](int piece) {
       Scratch room(it.room(it.units));
@@ -175,12 +200,13 @@ struct Gradients {
     });
   }
 
-  // The gradients of some units' weighted inputs, biases and weights.
+  // The gradients of some units' weighted inputs and biases, and of their weights.
   void of_units(const Matrix& dz, int64_t first, int64_t count) const {
     float* sums = db ? db + first : nullptr;
     if (db) std::fill_n(sums, count, 0.0f);
     pull(activation, it.type, it.y(g).at(first), it.y(y).at(first),
          dz.data == g ? nullptr : dz.at(first), sums, {it.n, count, it.units});
+    if (it.tiled()) return;
     multiply(dz.columns_from(first, count).turned(), it.x(x), it.w(dw).rows_from(first, count));
   }
 };

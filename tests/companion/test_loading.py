@@ -129,16 +129,6 @@ def test_it_is_used_where_it_is_installed() -> None:
     assert not kernels.usual("float32", "gpu").companion
 
 
-@pytest.mark.parametrize("there", [True, False])
-def test_dense_layers_on_matrix_units_are_the_compilers(
-    there: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(companion, "has_matrix_units", lambda: there)
-    chosen = kernels.Kernels("patches", "bfloat16", companion=True)
-    assert chosen.pays("dense", 1 << 30) == (not there)
-    assert chosen.pays("convolution", 1)
-
-
 @companion_only
 def test_it_says_what_it_is_made_of() -> None:
     assert companion.describe().startswith("deltarule-native, oneDNN 3.")

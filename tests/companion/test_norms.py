@@ -142,8 +142,8 @@ def test_mean_far_above_the_spread(pixels, mean):
     _, found, variance = batch_norm(x, scale, shift, EPSILON)
     wide = np.float64(x)
     deviation = wide.std(0)
-    # 2e-7 of the mean is what float32 can hold of it
-    assert (np.abs(found - wide.mean(0)) < 2e-7 * mean + 1e-5 * deviation).all()
+    # some units in the last place of the mean: fewer threads make longer sums
+    assert (np.abs(found - wide.mean(0)) < 4e-7 * mean + 1e-5 * deviation).all()
     assert far(variance, wide.var(0)) < 1e-5 + 1e-8 * mean  # so small beside mean^2 / variance
 
 

@@ -23,6 +23,10 @@ enum class Isa { baseline, avx2, avx512 };
 // The most this processor has, or what DELTARULE_NATIVE_ISA names if that is less; read once.
 Isa chosen_isa();
 
+// Whether the processor has matrix units for bfloat16 (AMX) that this process may use, unless
+// DELTARULE_NATIVE_ISA names less; asked once.
+bool has_matrix_units();
+
 // The table for the processor that runs, of the three that were compiled.
 #if defined(__x86_64__) && !defined(DELTARULE_ONE_ISA)
 template <typename Table>

@@ -11,7 +11,6 @@ from deltarule.network.companion.loading import (
     call,
     describe,
     has_bfloat16,
-    has_matrix_units,
     is_there,
 )
 from deltarule.network.companion.norms import batch_norm, normalize
@@ -35,7 +34,6 @@ __all__ = [
     "dense",
     "describe",
     "has_bfloat16",
-    "has_matrix_units",
     "is_there",
     "max_pool",
     "normalize",

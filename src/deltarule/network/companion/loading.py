@@ -25,11 +25,6 @@ def has_bfloat16() -> bool:
     return bool(deltarule_native.has_bfloat16())
 
 
-def has_matrix_units() -> bool:
-    """Whether the companion is there, and this processor has matrix units for bfloat16 (AMX)."""
-    return "AMX" in describe()
-
-
 def describe() -> str:
     """Return a sentence on the companion: what it is made of, or why it is not in use."""
     if os.environ.get(SWITCH, "1") == "0":

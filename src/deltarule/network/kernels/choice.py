@@ -16,8 +16,7 @@ PRODUCTS = {"plain": "as the operands come", "bfloat16": "bfloat16 operands, flo
 PRECISIONS = {"float32": "plain", "float64": "plain", "bfloat16": "bfloat16"}
 
 # From how many multiplications (dense, convolution) or numbers (the others) on the companion is
-# faster than what the compiler makes, by product; measured, see docs/native.md. On matrix units the
-# compiler's dense products are as fast by themselves, and faster in a step: it rounds weights once.
+# faster than what the compiler makes, by product; measured, see docs/native.md.
 NEVER = 1 << 62
 PAYS_FROM = {
     "convolution": {"plain": 0, "bfloat16": 0},
@@ -54,8 +53,6 @@ class Kernels:
         False
         """
         least = PAYS_FROM[operation][self.product]
-        if (operation, self.product) == ("dense", "bfloat16") and companion.has_matrix_units():
-            least = NEVER
         return self.companion and size >= least
 
 

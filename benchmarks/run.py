@@ -48,6 +48,8 @@ COMMANDS = {
 def main() -> None:
     """Measure, store and print; or draw the stored results into the page."""
     options = _options()
+    if options.out:
+        options.out.mkdir(parents=True, exist_ok=True)
     for suite in options.suites:
         path = (options.out or RESULTS) / f"{suite.name}.json"
         chosen = [job for job in suite.workloads if job.name in options.workloads]

@@ -101,7 +101,7 @@ def test_an_example_by_hand():
     assert (dx.tolist(), dw.tolist(), db.tolist()) == ([[6, 8]], [[2, 4], [0, 0]], [2, 0])
 
 
-@pytest.mark.parametrize(("dtype", "error"), [(jnp.float32, 1e-5), (jnp.bfloat16, 0.01)])
+@pytest.mark.parametrize(("dtype", "error"), [(jnp.float32, 1e-5), (jnp.bfloat16, 0.05)])
 @settings(max_examples=6, deadline=None)
 @given(st.integers(1, 80), st.integers(1, 300), st.integers(1, 300), st.sampled_from(FUSED))
 def test_any_shape_agrees(dtype, error, n, inputs, units, activation):

@@ -1,5 +1,5 @@
 // The instructions of the matrix units, in C++: the builds that sanitizers watch multiply with these,
-// so that every address is seen, and on processors without such units too. Included by tiles.cpp.
+// on any processor, and they see where tiles are read and written. Included by tiles.cpp.
 #pragma once
 
 #include <cstdint>

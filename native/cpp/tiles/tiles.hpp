@@ -16,8 +16,10 @@ constexpr int64_t kSide = 32;              // rows of a strip of a, columns of a
 constexpr int64_t kTerms = 32;             // of each sum, in a step
 constexpr int64_t kStep = kSide * kTerms;  // numbers of a strip in a step
 
+namespace {  // each file its own, as vector/isa.hpp asks
 inline int64_t steps(int64_t terms) { return (terms + kTerms - 1) / kTerms; }
 inline int64_t strips(int64_t size) { return (size + kSide - 1) / kSide; }
+}  // namespace
 
 // While it lives, this thread's matrix units are set up for multiply().
 class Units {

@@ -1,4 +1,4 @@
-"""Dense layers by the companion: oneDNN's products, with bias and activation in the same pass."""
+"""Dense layers by the companion: products, with bias and activation in the same pass."""
 
 from functools import partial
 from typing import Any

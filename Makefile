@@ -4,8 +4,7 @@
 # make bench   set up the peers, then measure deltarule beside them (docs/benchmarks.md)
 # make clean   remove what the targets above made
 #
-# make test-plain       the tests of what the companion changes, again without it, on programs that
-#                       are compiled as users compile them (make test leaves optimizing out)
+# make test-plain       the tests of what the companion changes, again without it
 # make native-sanitize  the companion's tests, while sanitizers watch addresses and behaviour
 # make native-wheel     a wheel of the companion for other machines, in native/dist
 
@@ -40,7 +39,7 @@ clean:
 	rm -rf .venv .pytest_cache runs native/build native/dist
 
 test-plain: .venv/.test
-	DELTARULE_NATIVE=0 XLA_FLAGS= python -m pytest -n 2 --dist worksteal $(PLAIN)
+	DELTARULE_NATIVE=0 python -m pytest -n 2 --dist worksteal $(PLAIN)
 
 # JAX and Python keep memory until the end, so leaks are measured by tests/companion/test_stress.py.
 native-sanitize: .venv/.test

@@ -20,9 +20,6 @@ os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 # With XLA's own caches for GPUs, the place of the cache is among the options of a program.
 os.environ["JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES"] = "none"
-# Optimized machine code takes twice as long to make, and tests run it for moments; with
-# `make test-plain` it is made as it is for users. What is set already stays.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 KEPT = 7 * 24 * 3600  # seconds
 
 # The same examples in every run, so that a change fails by its own fault; DELTARULE_EXPLORE=1 looks

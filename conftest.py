@@ -21,6 +21,7 @@ os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 # With XLA's own caches for GPUs, the place of the cache is among the options of a program.
 os.environ["JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES"] = "none"
 KEPT = 7 * 24 * 3600  # seconds
+MAPPINGS = 20_000  # of memory: Linux allows a process 65 530, a program takes several
 
 # The same examples in every run, so that a change fails by its own fault; DELTARULE_EXPLORE=1 looks
 # for new ones, and what it finds becomes a test of its own.
@@ -45,6 +46,17 @@ def pytest_configure(config: pytest.Config) -> None:
         with contextlib.suppress(FileNotFoundError):  # another run may forget it first
             if time.time() - program.stat().st_mtime > KEPT:
                 program.unlink()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _room_for_programs() -> Iterator[None]:
+    """Forget what was compiled before the system has no room for more: the compiler would crash."""
+    yield
+    mappings = Path("/proc/self/maps")
+    if mappings.exists() and mappings.read_bytes().count(b"\n") > MAPPINGS:
+        import jax
+
+        jax.clear_caches()
 
 
 @pytest.fixture

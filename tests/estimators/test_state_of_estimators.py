@@ -76,13 +76,10 @@ def test_pickled_it_starts_as_warm(solver):
 
 
 @pytest.fixture
-def ctrl_c_soon():
-    """Raise KeyboardInterrupt in the main thread as Ctrl-C does, 0.2 s from when it is called.
-
-    Once more after 20 s: Python drops what is raised while it collects garbage.
-    """
-    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
-    yield lambda: signal.setitimer(signal.ITIMER_REAL, 0.2, 20)
+def ctrl_c_soon(ctrl_c):
+    """Press Ctrl-C 0.2 s from when it is called."""
+    before = signal.signal(signal.SIGALRM, lambda *_: ctrl_c())
+    yield lambda: signal.setitimer(signal.ITIMER_REAL, 0.2)
     signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGALRM, before)
 

@@ -24,6 +24,7 @@ from deltarule.estimators.interface import Interface
 from deltarule.estimators.program import Examples, Kind
 from deltarule.estimators.progress import Bar
 from deltarule.estimators.trainer import Trainer, batch_size, check_sums
+from deltarule.learning.interrupt import CtrlC
 
 
 class Compiled(Interface):
@@ -45,9 +46,9 @@ class Compiled(Interface):
         part, held_out = self._validation(part)
         kind = self._kind(batch=batch_size(self.batch_size, part[0].shape[0]))
         bar = Bar(self.progress, 1 if incremental else self.max_iter)
-        with jax.enable_x64(X.dtype == np.float64), bar:
+        with jax.enable_x64(X.dtype == np.float64), bar, CtrlC(lambda: None) as ctrl_c:
             try:
-                self._run_epochs(Trainer(self, kind, *part), held_out, incremental, bar)
+                self._run_epochs(Trainer(self, kind, *part), held_out, incremental, bar, ctrl_c)
             except KeyboardInterrupt:
                 warn("Training interrupted by user.")
         if self.early_stopping:
@@ -59,7 +60,7 @@ class Compiled(Interface):
         engine.train(self, part, incremental)
 
     def _run_epochs(
-        self, trainer: Trainer, held_out: Part | None, incremental: bool, bar: Bar
+        self, trainer: Trainer, held_out: Part | None, incremental: bool, bar: Bar, ctrl_c: CtrlC
     ) -> None:
         """Train until the cost, or the score of the held out, has not improved for too long."""
         self.n_iter_ = 0
@@ -70,6 +71,8 @@ class Compiled(Interface):
                 self._count_epoch(loss, trainer.n, held_out)
                 bar.advance(loss)
             self._optimizer.iteration_ends(self.t_)
+            if ctrl_c.pressed:  # here all attributes are of one epoch
+                raise KeyboardInterrupt
             if self._no_improvement_count > self.n_iter_no_change:
                 if self._optimizer.trigger_stopping(self._why(), self.verbose):
                     return

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "deltarule"
 LONGEST_FILE, LONGEST_FUNCTION = 400, 40  # lines; of a function, those of code
 
-LEAVES = {"errors", "seeds", "choices", "cache"}
+LEAVES = {"errors", "seeds", "choices", "cache", "interrupt"}
 ENGINE = LEAVES | {"network", "learning", "data"}
 STORED = ENGINE | {
     "committee",

@@ -31,8 +31,8 @@ from deltarule.data import Dataset
 from deltarule.data.views import viewed
 from deltarule.errors import CheckpointError
 from deltarule.files import load_model, save_model
+from deltarule.interrupt import CtrlC
 from deltarule.learning import Callback, Recipe, Run
-from deltarule.learning.interrupt import CtrlC
 from deltarule.learning.together import Alone, Meeting, Seat, seated
 from deltarule.network import Model, Network, kernels
 from deltarule.runs import CONFIG, DATA, ENVIRONMENT, MODEL, RunFolder

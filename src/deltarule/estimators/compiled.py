@@ -24,7 +24,7 @@ from deltarule.estimators.interface import Interface
 from deltarule.estimators.program import Examples, Kind
 from deltarule.estimators.progress import Bar
 from deltarule.estimators.trainer import Trainer, batch_size, check_sums
-from deltarule.learning.interrupt import CtrlC
+from deltarule.interrupt import CtrlC
 
 
 class Compiled(Interface):

@@ -29,8 +29,8 @@ from deltarule.estimators.memory import check_weights
 from deltarule.estimators.models import cost_of_each, dense_array, shares, weights_and_biases
 from deltarule.estimators.progress import Bar
 from deltarule.estimators.translation import check, dataset, network_of, recipe_of
+from deltarule.interrupt import CtrlC
 from deltarule.learning import Callback, Recipe, Run, TrainState, fit
-from deltarule.learning.interrupt import CtrlC
 from deltarule.learning.state import Best
 from deltarule.network import Network, kernels
 from deltarule.network.network import HostParams

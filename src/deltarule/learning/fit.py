@@ -14,10 +14,10 @@ import numpy as np
 
 from deltarule.data import Dataset
 from deltarule.errors import DivergedError
+from deltarule.interrupt import CtrlC
 from deltarule.learning.callbacks import Callback, EarlyStopping
 from deltarule.learning.examples import cut, example_weights
 from deltarule.learning.heap import kept
-from deltarule.learning.interrupt import CtrlC
 from deltarule.learning.measure import chunk
 from deltarule.learning.orders import alternating, emphasized
 from deltarule.learning.pages import Feed, Pages, each_cost_of, few, provided, total_of

@@ -16,8 +16,8 @@ import numpy as np
 
 from deltarule.data import Dataset
 from deltarule.errors import DivergedError
+from deltarule.interrupt import CtrlC
 from deltarule.learning import Callback, Recipe, Run
-from deltarule.learning.interrupt import CtrlC
 from deltarule.network import Network
 from deltarule.runs import CONFIG, RunFolder
 from deltarule.training import train

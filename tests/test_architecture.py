@@ -61,6 +61,7 @@ MAY_USE = {  # what a part may import of others
     "choices": set(),
     "seeds": {"numpy"},
     "cache": {"pooch"},
+    "interrupt": set(),
     "textbook": {"numpy"},
     "data": {
         "numpy",
